@@ -1,0 +1,2 @@
+//! The `showrunner` command.
+fn main() {}
