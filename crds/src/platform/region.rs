@@ -1,0 +1,48 @@
+//! A region: which roles it has, how much of the audience it takes, where its pods run.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+
+/// One place the platform runs in; to viewers, one pathway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Region {
+    /// Name, a DNS label of at most 16 characters; also the pathway's ID.
+    #[schemars(length(min = 1, max = 16), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What runs here. All roles unless stated; encoder and origin go together.
+    #[serde(default = "all_roles")]
+    #[schemars(length(min = 1, max = 6))]
+    pub roles: Vec<Role>,
+    /// Share of the audience relative to the other regions' weights. 0 takes no viewers unless others are lost.
+    #[serde(default = "default_weight")]
+    #[schemars(range(max = 1000))]
+    pub weight: u32,
+    /// Where the pods run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// Base URL that viewers reach the region's edges at, where it is not the address of the edge Service (a CDN, a DNS name).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+}
+
+/// Where a region's pods run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placement {
+    /// Node labels; `topology.kubernetes.io/region: <name>` where this is empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+}
+
+fn all_roles() -> Vec<Role> {
+    Role::ALL.to_vec()
+}
+
+fn default_weight() -> u32 {
+    100
+}
