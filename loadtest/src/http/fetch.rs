@@ -1,0 +1,458 @@
+//! One request, from the instant it is due to the last byte of its response.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::head::{CacheStatus, Head, HeadError, MAX_HEAD, parse_head};
+use super::stream::Stream;
+use super::{Access, BodyError, BodyReader, Deadlines};
+
+/// Most redirects followed.
+const MAX_REDIRECTS: u8 = 5;
+
+/// Request methods a viewer uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Call a service, with a JSON body.
+    Post,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Absolute `http` URL.
+    pub url: Url,
+    /// JSON body of a `Post`.
+    pub body: Vec<u8>,
+    /// Bearer token, where needed.
+    pub bearer: Option<String>,
+    /// Keep the body up to this many bytes; 0 drains it unread.
+    pub capture: usize,
+    /// When it was meant to be sent. Latency counts from here.
+    pub due: Instant,
+    /// Limits.
+    pub deadlines: Deadlines,
+}
+
+impl Request {
+    /// A `GET` whose body is drained.
+    #[must_use]
+    pub fn get(url: Url, due: Instant) -> Self {
+        Self { method: Method::Get, url, body: Vec::new(), bearer: None, capture: 0, due, deadlines: Deadlines::default() }
+    }
+}
+
+/// A response read to its end.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// From due to the first byte.
+    pub first_byte: Duration,
+    /// From due to the last byte.
+    pub total: Duration,
+    /// From the actual start of the request to its first byte: what the network took, without the generator's lateness.
+    pub network_first_byte: Duration,
+    /// From the actual start to the last byte.
+    pub network_total: Duration,
+    /// Body bytes, decoded.
+    pub bytes: u64,
+    /// The body, where captured.
+    pub body: Option<Vec<u8>>,
+    /// What the edge cache said.
+    pub cache: Option<CacheStatus>,
+    /// Whether an open connection was used.
+    pub reused: bool,
+    /// The URL that answered, after redirects.
+    pub url: Url,
+}
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Neither `http` nor something we can speak.
+    #[error("scheme `{0}` is not supported, only http is")]
+    UnsupportedScheme(String),
+    /// The URL has no host, or the name is unknown.
+    #[error("cannot resolve the host: {0}")]
+    Resolve(io::Error),
+    /// Connection refused, unreachable, reset.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// No connection within the deadline.
+    #[error("connect timed out")]
+    ConnectTimeout,
+    /// No answer within the deadline.
+    #[error("no first byte within the deadline")]
+    FirstByteTimeout,
+    /// Silence inside the body.
+    #[error("body stalled")]
+    Stalled,
+    /// Took longer than the whole request may.
+    #[error("request timed out")]
+    TotalTimeout,
+    /// The connection ended before an answer.
+    #[error("connection closed: {0}")]
+    Closed(io::Error),
+    /// The answer is not HTTP.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The body is broken or short.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The body is longer than the caller can take.
+    #[error("body larger than {0} bytes")]
+    TooLarge(usize),
+    /// Redirected more than five times, or to nowhere.
+    #[error("too many or invalid redirects")]
+    Redirects,
+}
+
+impl HttpError {
+    /// Whether the failure was silence rather than an answer.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout | Self::Stalled | Self::TotalTimeout)
+    }
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub struct FetchFailure {
+    /// Why.
+    pub error: HttpError,
+    /// From due to the failure.
+    pub elapsed: Duration,
+    /// Body bytes that had come.
+    pub bytes: u64,
+}
+
+/// An open keep-alive connection to one host.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    authority: Authority,
+}
+
+/// Host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Authority {
+    host: String,
+    port: u16,
+}
+
+impl Authority {
+    fn of(url: &Url) -> Result<Self, HttpError> {
+        if url.scheme() != "http" {
+            return Err(HttpError::UnsupportedScheme(url.scheme().to_owned()));
+        }
+        let host = url.host_str().ok_or_else(|| HttpError::Resolve(io::ErrorKind::InvalidInput.into()))?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Ok(Self { host: host.to_owned(), port: url.port_or_known_default().unwrap_or(80) })
+    }
+}
+
+/// Sends `request` on the connection in `slot`, or a new one, and reads the response to its end. A connection that may be
+/// used again is left in `slot`. Dropping the future closes the connection.
+pub async fn fetch(
+    slot: &mut Option<Connection>,
+    mut request: Request,
+    access: &Access,
+) -> Result<Response, FetchFailure> {
+    let due = request.due;
+    let mut bytes = 0;
+    for _ in 0..=MAX_REDIRECTS {
+        let answer = exchange(slot, &request, access, &mut bytes).await;
+        let (head, response) = answer.map_err(|error| FetchFailure { error, elapsed: due.elapsed(), bytes })?;
+        let location = match (head.status, head.location) {
+            (301 | 302 | 303 | 307 | 308, Some(location)) => location,
+            _ => return Ok(response),
+        };
+        match request.url.join(&location) {
+            Ok(url) => request.url = url,
+            Err(_) => break,
+        }
+        if !matches!(head.status, 307 | 308) {
+            request.method = Method::Get;
+            request.body.clear();
+        }
+    }
+    Err(FetchFailure { error: HttpError::Redirects, elapsed: due.elapsed(), bytes })
+}
+
+/// One request without redirects; a reused connection that died silently is replaced once.
+async fn exchange(
+    slot: &mut Option<Connection>,
+    request: &Request,
+    access: &Access,
+    bytes: &mut u64,
+) -> Result<(Head, Response), HttpError> {
+    let authority = Authority::of(&request.url)?;
+    let started = Instant::now();
+    let mut connection = slot.take().filter(|connection| connection.authority == authority);
+    loop {
+        let reused = connection.is_some();
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => connect(&authority, access, started + request.deadlines.connect).await?,
+        };
+        let mut transfer = Transfer { request, access, started, reused, received: false };
+        match transfer.run(&mut open, bytes).await {
+            Ok((head, response)) => {
+                if transfer.reusable(&head) {
+                    *slot = Some(open);
+                }
+                return Ok((head, response));
+            }
+            // The server closed an idle connection just as we used it: not its fault, and nothing was answered.
+            Err(HttpError::Closed(_)) if reused && !transfer.received => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn connect(authority: &Authority, access: &Access, deadline: Instant) -> Result<Connection, HttpError> {
+    let connecting = async {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let addresses = tokio::net::lookup_host((authority.host.as_str(), authority.port)).await.map_err(HttpError::Resolve)?;
+        for address in addresses {
+            match Stream::connect(address, access.receive_buffer()).await {
+                Ok(stream) => {
+                    if !access.rtt().is_zero() {
+                        tokio::time::sleep(access.rtt()).await;
+                    }
+                    return Ok(Connection { stream, authority: authority.clone() });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(HttpError::Connect(last))
+    };
+    timeout_at(deadline, connecting).await.map_err(|_| HttpError::ConnectTimeout)?
+}
+
+/// The state of one exchange on one connection.
+struct Transfer<'a> {
+    request: &'a Request,
+    access: &'a Access,
+    started: Instant,
+    reused: bool,
+    /// Whether any byte came.
+    received: bool,
+}
+
+impl Transfer<'_> {
+    fn reusable(&self, head: &Head) -> bool {
+        head.keep_alive && self.received
+    }
+
+    async fn run(&mut self, open: &mut Connection, bytes: &mut u64) -> Result<(Head, Response), HttpError> {
+        let limits = self.request.deadlines;
+        let total = self.started + limits.total;
+        let first_byte_deadline = (Instant::now() + limits.first_byte).min(total);
+        if !self.access.rtt().is_zero() {
+            tokio::time::sleep(self.access.rtt()).await;
+        }
+        timeout_at(first_byte_deadline, open.stream.write_all(&encode(self.request, &open.authority)))
+            .await
+            .map_err(|_| HttpError::FirstByteTimeout)?
+            .map_err(HttpError::Closed)?;
+
+        let mut parsed = Parsed::new(self.request.capture);
+        let mut first_byte = None;
+        while !parsed.is_done() {
+            let deadline = if first_byte.is_some() { (Instant::now() + limits.stall).min(total) } else { first_byte_deadline };
+            let reading = async {
+                let allowance = self.access.allowance().await;
+                open.stream.read_with(allowance.unwrap_or(usize::MAX), |data| parsed.feed(data)).await
+            };
+            let count = match timeout_at(deadline, reading).await {
+                Ok(Ok(count)) => count,
+                Ok(Err(error)) if parsed.head.is_none() => return Err(HttpError::Closed(error)),
+                Ok(Err(_)) => 0,
+                Err(_) => {
+                    *bytes += parsed.bytes;
+                    return Err(timed_out(first_byte.is_some(), deadline >= total));
+                }
+            };
+            self.access.take(count);
+            if count > 0 && first_byte.is_none() {
+                first_byte = Some(Instant::now());
+                self.received = true;
+            }
+            let outcome = if count == 0 { parsed.close() } else { parsed.check() };
+            if let Err(error) = outcome {
+                *bytes += parsed.bytes;
+                return Err(error);
+            }
+        }
+        *bytes += parsed.bytes;
+        let now = Instant::now();
+        let first_byte = first_byte.unwrap_or(now);
+        let (mut head, body, extra) = parsed.finish()?;
+        head.keep_alive &= !extra;
+        let response = Response {
+            status: head.status,
+            first_byte: first_byte.saturating_duration_since(self.request.due),
+            total: now.saturating_duration_since(self.request.due),
+            network_first_byte: first_byte.saturating_duration_since(self.started),
+            network_total: now.saturating_duration_since(self.started),
+            bytes: *bytes,
+            body,
+            cache: head.cache,
+            reused: self.reused,
+            url: self.request.url.clone(),
+        };
+        Ok((head, response))
+    }
+}
+
+fn timed_out(answered: bool, total: bool) -> HttpError {
+    match (answered, total) {
+        (_, true) => HttpError::TotalTimeout,
+        (true, false) => HttpError::Stalled,
+        (false, false) => HttpError::FirstByteTimeout,
+    }
+}
+
+fn encode(request: &Request, authority: &Authority) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut out = Vec::with_capacity(256 + request.body.len());
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    };
+    let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+    let host = if authority.host.contains(':') { format!("[{}]", authority.host) } else { authority.host.clone() };
+    // Writing to a `Vec` cannot fail.
+    let _ = write!(out, "{method} {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: showrunner-viewer\r\nAccept: */*\r\n", authority.port);
+    if let Some(token) = &request.bearer {
+        let _ = write!(out, "Authorization: Bearer {token}\r\n");
+    }
+    if request.method == Method::Post {
+        let _ = write!(out, "Content-Type: application/json\r\nContent-Length: {}\r\n", request.body.len());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&request.body);
+    out
+}
+
+/// What has come of a response.
+struct Parsed {
+    head: Option<Head>,
+    /// An incomplete head; almost always empty, as heads come in one piece.
+    partial: Vec<u8>,
+    reader: BodyReader,
+    capture: usize,
+    body: Vec<u8>,
+    bytes: u64,
+    /// Bytes after the end of the body.
+    extra: bool,
+    error: Option<HttpError>,
+}
+
+impl Parsed {
+    fn new(capture: usize) -> Self {
+        Self {
+            head: None,
+            partial: Vec::new(),
+            reader: BodyReader::new(super::Framing::None),
+            capture,
+            body: Vec::new(),
+            bytes: 0,
+            extra: false,
+            error: None,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.head.is_some() && self.reader.is_done()
+    }
+
+    fn feed(&mut self, data: &[u8]) {
+        if let Err(error) = self.try_feed(data) {
+            self.error = Some(error);
+        }
+    }
+
+    fn try_feed(&mut self, data: &[u8]) -> Result<(), HttpError> {
+        if self.head.is_some() {
+            return self.feed_body(data);
+        }
+        if self.partial.is_empty() {
+            return match self.feed_head(data)? {
+                Some(used) => self.feed_body(&data[used..]),
+                None => {
+                    self.partial.extend_from_slice(data);
+                    Ok(())
+                }
+            };
+        }
+        if self.partial.len() + data.len() > MAX_HEAD + 64 * 1024 {
+            return Err(HeadError::TooLarge.into());
+        }
+        self.partial.extend_from_slice(data);
+        let partial = std::mem::take(&mut self.partial);
+        match self.feed_head(&partial)? {
+            Some(used) => self.feed_body(&partial[used..]),
+            None => {
+                self.partial = partial;
+                Ok(())
+            }
+        }
+    }
+
+    /// Parses the head, past any interim (1xx) ones; says how much of `data` it took.
+    fn feed_head(&mut self, data: &[u8]) -> Result<Option<usize>, HttpError> {
+        let mut used = 0;
+        loop {
+            let Some((head, length)) = parse_head(&data[used..])? else { return Ok(None) };
+            used += length;
+            if (100..200).contains(&head.status) {
+                continue;
+            }
+            self.reader = BodyReader::new(head.framing);
+            self.head = Some(head);
+            return Ok(Some(used));
+        }
+    }
+
+    fn feed_body(&mut self, data: &[u8]) -> Result<(), HttpError> {
+        let (capture, body, bytes) = (self.capture, &mut self.body, &mut self.bytes);
+        let mut overflow = false;
+        let used = self.reader.feed(data, |content| {
+            *bytes += content.len() as u64;
+            if capture > 0 && !overflow {
+                overflow = body.len() + content.len() > capture;
+                if !overflow {
+                    body.extend_from_slice(content);
+                }
+            }
+        })?;
+        self.extra |= used < data.len();
+        if overflow { Err(HttpError::TooLarge(capture)) } else { Ok(()) }
+    }
+
+    fn check(&mut self) -> Result<(), HttpError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn close(&mut self) -> Result<(), HttpError> {
+        if self.head.is_none() {
+            return Err(HttpError::Closed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(self.reader.close()?)
+    }
+
+    fn finish(self) -> Result<(Head, Option<Vec<u8>>, bool), HttpError> {
+        let head = self.head.ok_or_else(|| HttpError::Closed(io::ErrorKind::UnexpectedEof.into()))?;
+        Ok((head, (self.capture > 0).then_some(self.body), self.extra))
+    }
+}
