@@ -1,0 +1,405 @@
+//! A cache of one kind of object that reads its own writes.
+//!
+//! A controller that creates a pod and then looks into a cache fed only by a watch may not find it, and create it
+//! again. Upstream counts "expectations" to guard against that. Here the answer of every write goes into the cache at
+//! once, so there is no window at all. Resource versions order writes and watch events: they are comparable within a
+//! kind (Kubernetes guarantees it since 1.35, and every server did so before).
+
+use futures::{StreamExt, pin_mut};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A write that no watch event has confirmed by now was overtaken by a deletion we did not see (a re-list hid it).
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+
+/// Namespace (empty for cluster-scoped kinds) and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub(crate) fn of<K: ResourceExt>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// Called with the object before and after a change; never with two `None`s.
+type Handler<K> = Box<dyn Fn(Option<&K>, Option<&K>) + Send + Sync>;
+type Changes<K> = Vec<(Option<Arc<K>>, Option<Arc<K>>)>;
+
+struct Inner<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    /// The newest version the watch has delivered.
+    watched: u64,
+    /// Our writes that the watch has not delivered yet.
+    unconfirmed: HashMap<Key, (u64, Instant)>,
+    /// Uids we know to be gone although late watch events may still mention them.
+    gone: HashMap<String, Instant>,
+    /// The objects of a re-list in progress.
+    incoming: Option<BTreeMap<Key, Arc<K>>>,
+}
+
+/// See the module documentation.
+pub(crate) struct Cache<K> {
+    inner: RwLock<Inner<K>>,
+    handlers: Mutex<Arc<Vec<Handler<K>>>>,
+    synced: tokio::sync::watch::Sender<bool>,
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    pub(crate) fn new() -> Self {
+        let inner = Inner {
+            objects: BTreeMap::new(),
+            watched: 0,
+            unconfirmed: HashMap::new(),
+            gone: HashMap::new(),
+            incoming: None,
+        };
+        let (synced, _) = tokio::sync::watch::channel(false);
+        Self { inner: RwLock::new(inner), handlers: Mutex::default(), synced }
+    }
+
+    /// Registers a handler; it sees every later change, and everything present at the first list.
+    pub(crate) fn on_change(&self, handler: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static) {
+        let mut handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        match Arc::get_mut(&mut handlers) {
+            Some(list) => list.push(Box::new(handler)),
+            // Handlers are registered before the watch starts, when nothing else holds the list.
+            None => tracing::error!(kind = %K::kind(&()), "handler registered while events are being delivered"),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.read().objects.get(key).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<K>> {
+        self.read().objects.values().cloned().collect()
+    }
+
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        let from = Key::new(namespace, "");
+        let inner = self.read();
+        let range = inner.objects.range(from..).take_while(|(key, _)| key.namespace == namespace);
+        range.map(|(_, object)| Arc::clone(object)).collect()
+    }
+
+    /// Waits for the first complete list.
+    pub(crate) async fn synced(&self) {
+        // The sender lives in `self`, so the wait cannot fail.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Takes in the server's answer to a create, update or graceful delete.
+    pub(crate) fn wrote(&self, object: &K) {
+        let Some(version) = version_of(object) else { return };
+        let mut object = object.clone();
+        object.meta_mut().managed_fields = None;
+        let key = Key::of(&object);
+        let change = {
+            let mut inner = self.write();
+            // Once the watch has passed this version it has already told us what became of the object.
+            if version <= inner.watched || inner.is_gone(&object) {
+                return;
+            }
+            let old = inner.objects.get(&key).cloned();
+            if old.as_deref().and_then(version_of).is_some_and(|known| known >= version) {
+                return;
+            }
+            let new = Arc::new(object);
+            inner.objects.insert(key.clone(), Arc::clone(&new));
+            inner.unconfirmed.insert(key, (version, Instant::now()));
+            (old, Some(new))
+        };
+        self.notify(vec![change]);
+    }
+
+    /// Takes in that the server has removed the object for good.
+    pub(crate) fn removed(&self, object: &K) {
+        let key = Key::of(object);
+        let change = {
+            let mut inner = self.write();
+            if let Some(uid) = object.uid() {
+                inner.gone.insert(uid, Instant::now());
+            }
+            match inner.objects.get(&key) {
+                Some(current) if current.uid() == object.uid() => inner.objects.remove(&key),
+                _ => None,
+            }
+        };
+        if change.is_some() {
+            self.notify(vec![(change, None)]);
+        }
+    }
+
+    /// Follows the API server until the task is dropped. The watch library reconnects with backoff and jitter.
+    pub(crate) async fn follow(&self, api: Api<K>, config: watcher::Config) {
+        let events = watcher(api, config).default_backoff();
+        pin_mut!(events);
+        let mut sweep = tokio::time::interval(UNCONFIRMED / 3);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.event(event),
+                    Some(Err(error)) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
+                    None => return,
+                },
+                now = sweep.tick() => self.sweep(now),
+            }
+        }
+    }
+
+    fn event(&self, event: watcher::Event<K>) {
+        match event.modify(|object| object.meta_mut().managed_fields = None) {
+            watcher::Event::Init => self.write().incoming = Some(BTreeMap::new()),
+            watcher::Event::InitApply(object) => {
+                if let Some(incoming) = self.write().incoming.as_mut() {
+                    incoming.insert(Key::of(&object), Arc::new(object));
+                }
+            }
+            watcher::Event::InitDone => self.listed(),
+            watcher::Event::Apply(object) => {
+                let mut inner = self.write();
+                if inner.is_gone(&object) {
+                    return;
+                }
+                let key = Key::of(&object);
+                let version = version_of(&object);
+                inner.seen(version);
+                let old = inner.objects.get(&key).cloned();
+                // Our own later write stays: the watch will reach it.
+                if old.as_deref().and_then(version_of) > version && inner.unconfirmed.contains_key(&key) {
+                    return;
+                }
+                let unchanged = old.as_deref().is_some_and(|old| version_of(old) == version);
+                let new = Arc::new(object);
+                inner.objects.insert(key, Arc::clone(&new));
+                drop(inner);
+                if !unchanged {
+                    self.notify(vec![(old, Some(new))]);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                let mut inner = self.write();
+                inner.seen(version_of(&object));
+                let key = Key::of(&object);
+                // A namesake with another uid, written by us since, is another object.
+                if inner.objects.get(&key).is_some_and(|current| current.uid() != object.uid()) {
+                    return;
+                }
+                let old = inner.objects.remove(&key);
+                drop(inner);
+                if old.is_some() {
+                    self.notify(vec![(old, None)]);
+                }
+            }
+        }
+    }
+
+    /// A complete list has arrived: replaces the contents, but keeps our writes that are newer than the list.
+    fn listed(&self) {
+        let changes = {
+            let mut inner = self.write();
+            let Some(mut incoming) = inner.incoming.take() else { return };
+            let newest = incoming.values().filter_map(|object| version_of(&**object)).max();
+            inner.seen(newest);
+            let kept: Vec<Key> = inner.unconfirmed.keys().cloned().collect();
+            for key in kept {
+                if let Some(object) = inner.objects.get(&key) {
+                    incoming.insert(key, Arc::clone(object));
+                }
+            }
+            incoming.retain(|_, object| !inner.is_gone(&**object));
+            let mut old = std::mem::replace(&mut inner.objects, incoming);
+            let mut changes: Changes<K> = Vec::new();
+            for (key, new) in &inner.objects {
+                let before = old.remove(key);
+                if before.as_deref().and_then(version_of) != version_of(&**new) {
+                    changes.push((before, Some(Arc::clone(new))));
+                }
+            }
+            changes.extend(old.into_values().map(|object| (Some(object), None)));
+            changes
+        };
+        self.notify(changes);
+        self.synced.send_replace(true);
+    }
+
+    /// Drops what is held only on our own word and was not confirmed in time.
+    fn sweep(&self, now: Instant) {
+        let mut changes: Changes<K> = Vec::new();
+        {
+            let mut inner = self.write();
+            inner.gone.retain(|_, at| now.saturating_duration_since(*at) < UNCONFIRMED * 2);
+            let expired: Vec<Key> = inner
+                .unconfirmed
+                .iter()
+                .filter(|(_, (_, at))| now.saturating_duration_since(*at) >= UNCONFIRMED)
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in expired {
+                inner.unconfirmed.remove(&key);
+                changes.extend(inner.objects.remove(&key).map(|object| (Some(object), None)));
+            }
+        }
+        self.notify(changes);
+    }
+
+    fn notify(&self, changes: Changes<K>) {
+        let handlers = Arc::clone(&self.handlers.lock().unwrap_or_else(PoisonError::into_inner));
+        for (old, new) in changes {
+            for handler in handlers.iter() {
+                handler(old.as_deref(), new.as_deref());
+            }
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Inner<K>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Inner<K>> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Resource> Inner<K> {
+    /// The watch has reached `version`: everything we wrote up to there is confirmed.
+    fn seen(&mut self, version: Option<u64>) {
+        if let Some(version) = version {
+            self.watched = self.watched.max(version);
+            let watched = self.watched;
+            self.unconfirmed.retain(|_, (written, _)| *written > watched);
+        }
+    }
+
+    fn is_gone(&self, object: &K) -> bool {
+        object.meta().uid.as_ref().is_some_and(|uid| self.gone.contains_key(uid))
+    }
+}
+
+fn version_of<K: Resource>(object: &K) -> Option<u64> {
+    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn pod(name: &str, uid: &str, version: u64) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.namespace = Some("ns".into());
+        pod.metadata.name = Some(name.into());
+        pod.metadata.uid = Some(uid.into());
+        pod.metadata.resource_version = Some(version.to_string());
+        pod
+    }
+
+    fn filled(objects: &[Pod]) -> Cache<Pod> {
+        let cache = Cache::new();
+        cache.event(watcher::Event::Init);
+        for object in objects {
+            cache.event(watcher::Event::InitApply(object.clone()));
+        }
+        cache.event(watcher::Event::InitDone);
+        cache
+    }
+
+    #[test]
+    fn a_write_is_seen_before_the_watch_delivers_it() {
+        let cache = filled(&[pod("a", "1", 5)]);
+        cache.wrote(&pod("b", "2", 7));
+        assert_eq!(cache.in_namespace("ns").len(), 2);
+        assert_eq!(cache.in_namespace("n").len(), 0, "a namespace is not a prefix");
+    }
+
+    #[test]
+    fn a_write_that_the_watch_has_passed_does_not_come_back() {
+        let cache = filled(&[]);
+        cache.event(watcher::Event::Apply(pod("b", "2", 7)));
+        cache.event(watcher::Event::Delete(pod("b", "2", 9)));
+        cache.wrote(&pod("b", "2", 7));
+        assert!(cache.all().is_empty());
+    }
+
+    #[test]
+    fn a_late_watch_event_does_not_undo_our_write() {
+        let cache = filled(&[pod("a", "1", 5)]);
+        cache.wrote(&pod("a", "1", 8));
+        cache.event(watcher::Event::Apply(pod("a", "1", 6)));
+        assert_eq!(cache.all()[0].resource_version().as_deref(), Some("8"));
+        cache.event(watcher::Event::Apply(pod("a", "1", 8)));
+        cache.event(watcher::Event::Apply(pod("a", "1", 9)));
+        assert_eq!(cache.all()[0].resource_version().as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_removed_object_stays_removed() {
+        let cache = filled(&[pod("a", "1", 5)]);
+        cache.removed(&pod("a", "1", 5));
+        cache.event(watcher::Event::Apply(pod("a", "1", 6)));
+        assert!(cache.all().is_empty());
+        cache.event(watcher::Event::Apply(pod("a", "2", 7)));
+        assert_eq!(cache.all().len(), 1, "its successor of the same name is another object");
+    }
+
+    #[test]
+    fn a_relist_keeps_newer_writes_and_drops_the_rest() {
+        let cache = filled(&[pod("a", "1", 5), pod("b", "2", 6)]);
+        cache.wrote(&pod("c", "3", 9));
+        cache.event(watcher::Event::Init);
+        cache.event(watcher::Event::InitApply(pod("a", "1", 5)));
+        cache.event(watcher::Event::InitDone);
+        let names: Vec<String> = cache.all().iter().map(|pod| pod.name_any()).collect();
+        assert_eq!(names, ["a", "c"]);
+    }
+
+    #[test]
+    fn handlers_see_each_change_once() {
+        let cache = Cache::new();
+        let seen = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&seen);
+        cache.on_change(move |_: Option<&Pod>, _| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        cache.wrote(&pod("a", "1", 5));
+        cache.event(watcher::Event::Apply(pod("a", "1", 5)));
+        assert_eq!(seen.load(Ordering::SeqCst), 1);
+        cache.event(watcher::Event::Delete(pod("a", "1", 6)));
+        assert_eq!(seen.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn an_unconfirmed_write_expires() {
+        let cache = filled(&[]);
+        cache.wrote(&pod("ghost", "1", 5));
+        cache.sweep(Instant::now());
+        assert_eq!(cache.all().len(), 1);
+        cache.sweep(Instant::now() + UNCONFIRMED);
+        assert!(cache.all().is_empty());
+    }
+}
