@@ -58,5 +58,10 @@
 //! # Ok(())
 //! # }
 //! ```
+pub mod audience;
+pub mod explain;
+pub mod growth;
 pub mod hpa;
+pub mod prewarm;
+pub mod project;
 pub mod quantity;
