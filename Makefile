@@ -1,0 +1,52 @@
+# `make drill` and `make test` are all a newcomer needs; `make help` lists the rest.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help setup drill test lint unit smoke controls generate check-generated bench clean
+
+SCENARIO ?= scenarios/premiere-night.yaml
+PLATFORM ?= examples/cinema.yaml
+DEBUG    := target/debug/showrunner
+RELEASE  := target/release/showrunner
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: ## install what is missing (ffmpeg, varnish)
+	@bash .ci/setup
+
+drill: setup ## build, then play premiere night on this machine
+	cargo build --release --locked -p showrunner
+	$(RELEASE) drill $(SCENARIO) --platform $(PLATFORM)
+
+test: setup lint check-generated unit smoke controls ## everything that proves the code
+
+lint: ## formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## unit, integration and end-to-end tests
+	cargo test --workspace --locked
+
+$(DEBUG): unit-build
+.PHONY: unit-build
+unit-build:
+	cargo build --locked -p showrunner
+
+smoke: unit-build ## a drill of under 90 seconds on the real parts
+	$(DEBUG) drill scenarios/smoke.yaml --platform $(PLATFORM)
+
+controls: unit-build ## negative controls: drills that must fail, each at the gate it names
+	bash .ci/controls $(DEBUG)
+
+generate: ## regenerate CRD YAML
+	cargo run --locked -q -p showrunner-crds --example generate
+
+check-generated: generate ## fail if generated files were not up to date
+	git diff --exit-code -- crds/yaml
+
+bench: ## benchmarks
+	cargo bench --locked -p showrunner-autoscaling
+	cargo bench --locked -p showrunner-loadtest
+
+clean: ## remove what was built
+	cargo clean
