@@ -1,0 +1,75 @@
+//! Rules for names and labels.
+
+/// Whether a text is a DNS label (RFC 1123).
+pub(crate) fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 63
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether a text is a DNS subdomain (RFC 1123): labels with dots between, 253 characters at most.
+pub(crate) fn is_subdomain(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
+}
+
+/// Whether a text is a DNS label that starts with a letter (RFC 1035).
+pub(crate) fn is_service_name(text: &str) -> bool {
+    is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// Whether a text is a label value.
+pub(crate) fn is_label_value(text: &str) -> bool {
+    text.is_empty() || (text.len() <= 63 && is_qualified_part(text))
+}
+
+fn is_qualified_part(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    edge(text.chars().next())
+        && edge(text.chars().last())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Whether a text is a label key: `[prefix/]name`.
+pub(crate) fn is_qualified_name(text: &str) -> bool {
+    let (prefix, name) = text
+        .split_once('/')
+        .map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    prefix.is_none_or(is_subdomain) && name.len() <= 63 && is_qualified_part(name)
+}
+
+/// Kubernetes' sentence for a bad subdomain.
+pub(crate) const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+/// Kubernetes' sentence for a bad label.
+pub(crate) const LABEL_RULE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+
+/// Kubernetes' sentence for a bad service name.
+pub(crate) const SERVICE_RULE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rfcs() {
+        assert!(is_label("web-1") && !is_label("Web") && !is_label("-a") && !is_label("a.b"));
+        assert!(is_subdomain("a.b-c.d") && !is_subdomain("a..b") && !is_subdomain("a_b"));
+        assert!(is_service_name("web") && !is_service_name("1web"));
+        assert!(
+            is_qualified_name("app.kubernetes.io/name") && !is_qualified_name("/name") && !is_qualified_name("a b")
+        );
+        assert!(is_label_value("") && is_label_value("A_b.c") && !is_label_value("-a"));
+    }
+}

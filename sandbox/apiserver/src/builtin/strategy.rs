@@ -1,0 +1,83 @@
+//! What the server itself decides when a built-in object is created or updated.
+
+use serde_json::{Value, json};
+
+use super::pod_defaults::qos_class;
+use crate::registry::ResourceDef;
+
+/// Sets what a new object starts with. Its client-sent status is gone already.
+pub(crate) fn on_create(def: &ResourceDef, object: &mut Value) {
+    match (def.group.as_str(), def.kind.as_str()) {
+        ("", "Namespace") => {
+            object["spec"] = json!({"finalizers": ["kubernetes"]});
+            object["status"] = json!({"phase": "Active"});
+            let name = object["metadata"]["name"].clone();
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+        }
+        ("", "Pod") => {
+            object["status"] = json!({"phase": "Pending", "qosClass": qos_class(&object["spec"])});
+            super::defaults::default(&mut object["spec"], "serviceAccountName", "default");
+            super::defaults::default(&mut object["spec"], "serviceAccount", "default");
+            tolerate_lost_nodes(&mut object["spec"]);
+        }
+        ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
+        ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
+        ("batch", "Job") => job_selector(object),
+        _ => {}
+    }
+}
+
+/// What the `DefaultTolerationSeconds` admission plugin adds: five minutes on a node that is lost.
+fn tolerate_lost_nodes(spec: &mut Value) {
+    if !spec["tolerations"].is_array() {
+        spec["tolerations"] = json!([]);
+    }
+    let Some(tolerations) = spec["tolerations"].as_array_mut() else {
+        return;
+    };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = |t: &Value| {
+            (t["key"] == key || t["key"].as_str().is_none_or(str::is_empty))
+                && (t["effect"] == "NoExecute" || t["effect"].as_str().is_none_or(str::is_empty))
+        };
+        if !tolerations.iter().any(tolerated) {
+            tolerations
+                .push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+        }
+    }
+}
+
+/// Jobs select their pods by the job's uid unless told otherwise.
+fn job_selector(object: &mut Value) {
+    let (uid, name) = (object["metadata"]["uid"].clone(), object["metadata"]["name"].clone());
+    let spec = &mut object["spec"];
+    if spec["manualSelector"] == true || !spec["template"].is_object() {
+        return;
+    }
+    let labels = &mut spec["template"]["metadata"]["labels"];
+    if !labels.is_object() {
+        *labels = json!({});
+    }
+    for (key, value) in [("controller-uid", &uid), ("batch.kubernetes.io/controller-uid", &uid)] {
+        labels[key] = value.clone();
+    }
+    for key in ["job-name", "batch.kubernetes.io/job-name"] {
+        labels[key] = name.clone();
+    }
+    super::defaults::default(
+        spec,
+        "selector",
+        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+    );
+}
+
+/// Whether the kind counts generations, and of which part.
+pub(crate) fn generation_part(def: &ResourceDef) -> Option<&'static str> {
+    match (def.group.as_str(), def.kind.as_str()) {
+        ("", "Pod")
+        | ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+        | ("batch" | "policy" | "networking.k8s.io" | "apiextensions.k8s.io", _) => Some("spec"),
+        ("discovery.k8s.io", "EndpointSlice") => Some("endpoints"),
+        _ => None,
+    }
+}

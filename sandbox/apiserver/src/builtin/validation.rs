@@ -1,0 +1,378 @@
+//! Validation of built-in objects: what a real server would refuse and a client is likely to get wrong.
+
+use serde_json::Value;
+
+use super::names;
+use crate::error::{ApiError, ApiResult, Cause};
+use crate::registry::ResourceDef;
+use crate::schema::{Schema, Ty};
+use crate::selector::LabelSelector;
+
+/// The first value whose type contradicts the schema, in the words of Go's decoder.
+pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
+    fn visit(schema: &Schema, value: &Value, path: &str) -> Option<String> {
+        if value.is_null() || schema.open() {
+            return None;
+        }
+        if !crate::crd::validate::type_matches(schema.ty, value) {
+            let found = match value {
+                Value::Bool(_) => "bool".to_owned(),
+                Value::Number(n) => format!("number {n}"),
+                Value::String(_) => "string".to_owned(),
+                Value::Array(_) => "array".to_owned(),
+                _ => "object".to_owned(),
+            };
+            let wanted = match schema.ty {
+                Ty::Integer => schema.format.as_deref().unwrap_or("int32"),
+                Ty::Boolean => "bool",
+                Ty::Array => "[]",
+                Ty::Object => schema.type_name.unwrap_or("map"),
+                other => other.openapi(),
+            };
+            return Some(format!(
+                "json: cannot unmarshal {found} into Go struct field {path} of type {wanted}"
+            ));
+        }
+        match value {
+            Value::Object(fields) => fields.iter().find_map(|(name, child)| {
+                visit(schema.known_field(name)?, child, &crate::crd::prune::join(path, name))
+            }),
+            Value::Array(items) => items.iter().find_map(|item| visit(schema.items.as_ref()?, item, path)),
+            Value::String(text) if schema.format.as_deref() == Some("date-time") => text
+                .parse::<jiff::Timestamp>()
+                .is_err()
+                .then(|| format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?}")),
+            _ => None,
+        }
+    }
+    match visit(&def.schema, object, "") {
+        None => Ok(()),
+        Some(why) => {
+            let kind = &def.kind;
+            let message = format!(
+                "{kind} in version {:?} cannot be handled as a {kind}: {why}",
+                def.version
+            );
+            Err(ApiError::bad_request(message))
+        }
+    }
+}
+
+/// Checks `metadata` of any object.
+pub(crate) fn metadata(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause>) {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let (legal, rule) = match (def.group.as_str(), def.kind.as_str()) {
+        ("", "Namespace") => (names::is_label(name), names::LABEL_RULE),
+        ("", "Service") => (names::is_service_name(name), names::SERVICE_RULE),
+        // RBAC names are path segments.
+        ("rbac.authorization.k8s.io", _) => (
+            !name.is_empty() && !name.contains(['/', '%']) && name != "." && name != "..",
+            "a path segment",
+        ),
+        _ => (names::is_subdomain(name), names::SUBDOMAIN_RULE),
+    };
+    if !legal {
+        causes.push(Cause::invalid("metadata.name", &object["metadata"]["name"], rule));
+    }
+    for (field, values) in [("labels", true), ("annotations", false)] {
+        for (key, value) in object["metadata"][field].as_object().into_iter().flatten() {
+            let path = format!("metadata.{field}");
+            if !names::is_qualified_name(key) {
+                let rule = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+                causes.push(Cause::invalid(path.as_str(), &key.as_str().into(), rule));
+            }
+            if values && value.as_str().is_none_or(|value| !names::is_label_value(value)) {
+                let rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+                causes.push(Cause::invalid(path, value, rule));
+            }
+        }
+    }
+    for finalizer in object["metadata"]["finalizers"].as_array().into_iter().flatten() {
+        if finalizer.as_str().is_none_or(|f| !names::is_qualified_name(f)) {
+            causes.push(Cause::invalid(
+                "metadata.finalizers",
+                finalizer,
+                "name part must be non-empty",
+            ));
+        }
+    }
+    for (index, owner) in object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if owner[field].as_str().is_none_or(str::is_empty) {
+                let detail = format!("{field} must not be empty");
+                let path = format!("metadata.ownerReferences[{index}].{field}");
+                causes.push(Cause::invalid(path, &Value::from(""), detail));
+            }
+        }
+    }
+}
+
+/// Checks a built-in object; `old` where it replaces one.
+pub(crate) fn validate(def: &ResourceDef, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    match (def.group.as_str(), def.kind.as_str()) {
+        ("", "Pod") => {
+            pod_spec(spec, "spec", causes);
+            if let Some(old) = old {
+                pod_update(spec, &old["spec"], causes);
+            }
+        }
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => {
+            workload(spec, old.map(|old| &old["spec"]), causes);
+            if def.kind == "StatefulSet"
+                && let Some(old) = old
+            {
+                stateful_set_update(spec, &old["spec"], causes);
+            }
+        }
+        ("batch", "Job") => {
+            pod_spec(&spec["template"]["spec"], "spec.template.spec", causes);
+            if !matches!(
+                spec["template"]["spec"]["restartPolicy"].as_str(),
+                Some("OnFailure" | "Never")
+            ) {
+                let supported = [Value::from("OnFailure"), Value::from("Never")];
+                let field = "spec.template.spec.restartPolicy";
+                causes.push(Cause::not_supported(
+                    field,
+                    &spec["template"]["spec"]["restartPolicy"],
+                    &supported,
+                ));
+            }
+            if let Some(old) = old
+                && spec["template"] != old["spec"]["template"]
+            {
+                causes.push(immutable("spec.template", &spec["template"]));
+            }
+        }
+        ("", "Service") => service(spec, old.map(|old| &old["spec"]), causes),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(spec, causes),
+        ("", "ConfigMap" | "Secret") => config(object, old, causes),
+        _ => {}
+    }
+}
+
+fn immutable(field: &str, value: &Value) -> Cause {
+    let printed = if value.is_object() || value.is_array() {
+        Value::from(value.to_string())
+    } else {
+        value.clone()
+    };
+    Cause::invalid(field, &printed, "field is immutable")
+}
+
+fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let containers = spec["containers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if containers.is_empty() {
+        causes.push(Cause::required(format!("{path}.containers"), ""));
+    }
+    let volumes = spec["volumes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut seen: Vec<&str> = Vec::new();
+    for list in ["initContainers", "containers"] {
+        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
+            let here = format!("{path}.{list}[{index}]");
+            let name = container["name"].as_str().unwrap_or_default();
+            if name.is_empty() {
+                causes.push(Cause::required(format!("{here}.name"), ""));
+            } else if !names::is_label(name) {
+                causes.push(Cause::invalid(format!("{here}.name"), &name.into(), names::LABEL_RULE));
+            } else if seen.contains(&name) {
+                causes.push(Cause::duplicate(format!("{here}.name"), &name.into()));
+            }
+            seen.push(name);
+            if container["image"].as_str().is_none_or(str::is_empty) {
+                causes.push(Cause::required(format!("{here}.image"), ""));
+            }
+            for (at, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
+                check_port(
+                    &port["containerPort"],
+                    format!("{here}.ports[{at}].containerPort"),
+                    causes,
+                );
+            }
+            for (at, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
+                if !volumes.iter().any(|volume| volume["name"] == mount["name"]) {
+                    causes.push(Cause {
+                        reason: "FieldValueNotFound",
+                        message: format!("Not found: {}", mount["name"]),
+                        field: format!("{here}.volumeMounts[{at}].name"),
+                    });
+                }
+            }
+        }
+    }
+    if let Some(policy) = spec["restartPolicy"].as_str()
+        && !matches!(policy, "Always" | "OnFailure" | "Never")
+    {
+        let supported = ["Always", "OnFailure", "Never"].map(Value::from);
+        causes.push(Cause::not_supported(
+            format!("{path}.restartPolicy"),
+            &policy.into(),
+            &supported,
+        ));
+    }
+}
+
+fn check_port(port: &Value, field: String, causes: &mut Vec<Cause>) {
+    if port.as_i64().is_none_or(|port| !(1..=65535).contains(&port)) {
+        causes.push(Cause::invalid(field, port, "must be between 1 and 65535, inclusive"));
+    }
+}
+
+/// A running pod's spec is fixed but for a few fields.
+fn pod_update(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
+    let frozen = |spec: &Value| {
+        let mut spec = spec.clone();
+        for list in ["containers", "initContainers", "ephemeralContainers"] {
+            for container in spec[list].as_array_mut().into_iter().flatten() {
+                if let Some(fields) = container.as_object_mut() {
+                    fields.remove("image");
+                    fields.remove("resources");
+                }
+            }
+        }
+        if let Some(fields) = spec.as_object_mut() {
+            let free = [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "terminationGracePeriodSeconds",
+                "schedulingGates",
+            ];
+            fields.retain(|name, _| !free.contains(&name.as_str()) && name != "ephemeralContainers");
+            fields.retain(|_, value| !value.is_null());
+        }
+        spec
+    };
+    if frozen(new) != frozen(old) {
+        let detail = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        causes.push(Cause::forbidden("spec", detail));
+    }
+}
+
+fn workload(spec: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    if spec["replicas"].as_i64().is_some_and(|n| n < 0) {
+        causes.push(Cause::invalid(
+            "spec.replicas",
+            &spec["replicas"],
+            "must be greater than or equal to 0",
+        ));
+    }
+    if !spec["selector"].is_object() {
+        causes.push(Cause::required("spec.selector", ""));
+    } else if LabelSelector::from_object(&spec["selector"]).is_empty() {
+        let detail = "empty selector is invalid for deployment";
+        causes.push(Cause::invalid("spec.selector", &Value::from("{}"), detail));
+    } else if !LabelSelector::from_object(&spec["selector"]).matches(&spec["template"]) {
+        let labels = Value::from(spec["template"]["metadata"]["labels"].to_string());
+        let detail = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, detail));
+    }
+    if let Some(old) = old
+        && old["selector"] != spec["selector"]
+    {
+        causes.push(immutable("spec.selector", &spec["selector"]));
+    }
+    let pod = &spec["template"]["spec"];
+    pod_spec(pod, "spec.template.spec", causes);
+    if let Some(policy) = pod["restartPolicy"]
+        .as_str()
+        .filter(|policy| matches!(*policy, "OnFailure" | "Never"))
+    {
+        let field = "spec.template.spec.restartPolicy";
+        causes.push(Cause::not_supported(field, &policy.into(), &[Value::from("Always")]));
+    }
+}
+
+fn stateful_set_update(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
+    const FREE: &[&str] = &[
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+        "selector",
+    ];
+    let frozen = |spec: &Value| {
+        let fields = spec.as_object().into_iter().flatten();
+        let kept = fields.filter(|(name, _)| !FREE.contains(&name.as_str()));
+        kept.map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<serde_json::Map<_, _>>()
+    };
+    if frozen(new) != frozen(old) {
+        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+        causes.push(Cause::forbidden("spec", detail));
+    }
+}
+
+fn service(spec: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let kind = spec["type"].as_str().unwrap_or_default();
+    if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
+        let supported = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"].map(Value::from);
+        causes.push(Cause::not_supported("spec.type", &spec["type"], &supported));
+    }
+    let ports = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if ports.is_empty() && kind != "ExternalName" && spec["clusterIP"] != "None" {
+        causes.push(Cause::required("spec.ports", ""));
+    }
+    for (index, port) in ports.iter().enumerate() {
+        check_port(&port["port"], format!("spec.ports[{index}].port"), causes);
+        if ports.len() > 1 && port["name"].as_str().is_none_or(str::is_empty) {
+            causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
+        }
+    }
+    if let Some(old) = old
+        && old["clusterIP"].as_str().is_some_and(|ip| !ip.is_empty())
+        && kind != "ExternalName"
+        && old["clusterIP"] != spec["clusterIP"]
+    {
+        causes.push(immutable("spec.clusterIPs[0]", &spec["clusterIP"]));
+    }
+}
+
+fn autoscaler(spec: &Value, causes: &mut Vec<Cause>) {
+    let (min, max) = (
+        spec["minReplicas"].as_i64(),
+        spec["maxReplicas"].as_i64().unwrap_or_default(),
+    );
+    if max < 1 {
+        causes.push(Cause::invalid(
+            "spec.maxReplicas",
+            &spec["maxReplicas"],
+            "must be greater than 0",
+        ));
+    }
+    if min.is_some_and(|min| min > max) {
+        let detail = "must be greater than or equal to `minReplicas`";
+        causes.push(Cause::invalid("spec.maxReplicas", &spec["maxReplicas"], detail));
+    }
+    for field in ["kind", "name"] {
+        if spec["scaleTargetRef"][field].as_str().is_none_or(str::is_empty) {
+            causes.push(Cause::required(format!("spec.scaleTargetRef.{field}"), ""));
+        }
+    }
+}
+
+fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let Some(old) = old.filter(|old| old["immutable"] == true) else {
+        return;
+    };
+    let changed = ["data", "binaryData"]
+        .into_iter()
+        .find(|field| old[*field] != object[*field]);
+    if let Some(field) = changed {
+        causes.push(Cause::forbidden(field, "field is immutable when `immutable` is set"));
+    }
+    if object["immutable"] != true {
+        causes.push(Cause::forbidden(
+            "immutable",
+            "field is immutable when `immutable` is set",
+        ));
+    }
+}

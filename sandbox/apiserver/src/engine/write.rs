@@ -1,0 +1,464 @@
+//! Creating and updating objects.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::Value;
+
+use super::{Engine, WriteOptions, decode, metadata, now};
+use crate::apply::update::{Writer, note_update};
+use crate::builtin::{defaults, strategy, validation};
+use crate::crd;
+use crate::error::{ApiError, ApiResult};
+use crate::registry::ResourceDef;
+use crate::store::object::Stored;
+use crate::store::{CommitError, Expect, ObjectKey};
+
+/// How often a write that lost a race is tried again before the client hears of it.
+const ATTEMPTS: usize = 8;
+
+/// What a write did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) object: Arc<Stored>,
+    pub(crate) created: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What an update makes of the current object.
+pub(crate) struct Proposal {
+    /// In the version of the request.
+    pub(crate) object: Value,
+    /// The object already carries its `managedFields`: server-side apply has worked them out.
+    pub(crate) managed: bool,
+}
+
+impl Engine {
+    pub(crate) fn key(def: &ResourceDef, namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey {
+            resource: def.storage.clone(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn writer(def: &ResourceDef, options: &WriteOptions) -> Writer {
+        Writer {
+            manager: options.manager.clone(),
+            api_version: def.api_version(),
+            subresource: options.subresource.clone(),
+            now: now(),
+        }
+    }
+
+    /// Creates an object. `managed` where server-side apply has already worked out the managers.
+    pub(crate) fn create(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        mut object: Value,
+        options: &WriteOptions,
+        managed: bool,
+    ) -> ApiResult<Outcome> {
+        decode::identify(def, &mut object)?;
+        let warnings = decode::conform(def, &mut object, options.strictness)?;
+        if object["metadata"]["resourceVersion"]
+            .as_str()
+            .is_some_and(|v| !v.is_empty())
+        {
+            return Err(ApiError::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        let entries = object["metadata"].get("managedFields").cloned();
+        let generated = object["metadata"]["name"].as_str().is_none_or(str::is_empty);
+        metadata::on_create(def, &mut object, namespace)?;
+        if managed && let Some(entries) = entries {
+            object["metadata"]["managedFields"] = entries;
+        }
+        self.check_namespace(def, namespace, &object)?;
+        def.to_storage(&mut object);
+        if let Some(fields) = object.as_object_mut().filter(|_| def.status) {
+            fields.remove("status");
+        }
+        self.default_object(def, &mut object);
+        if def.custom.is_none() {
+            strategy::on_create(def, &mut object);
+        }
+        if def.custom.is_some() || strategy::generation_part(def).is_some() {
+            object["metadata"]["generation"] = 1.into();
+        }
+        crd::register::on_write(self, def, &mut object, None)?;
+        metadata::tidy(&mut object);
+        self.validate(def, &object, None, options)?;
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let key = Self::key(def, namespace, &name);
+        if !managed {
+            note_update(
+                &def.schema,
+                &Value::Null,
+                &mut object,
+                &Self::writer(def, options),
+                def.status,
+            );
+        }
+        if self.store.get(&key.resource, &key.namespace, &key.name).is_some() {
+            if generated && !managed {
+                let message = format!(
+                    "{} \"{name}\" already exists, the server was not able to generate a unique name for the object",
+                    def.plural
+                );
+                return Err(ApiError {
+                    message,
+                    ..ApiError::already_exists(&def.group, &def.plural, &name)
+                });
+            }
+            return Err(ApiError::already_exists(&def.group, &def.plural, &name));
+        }
+        if options.dry_run {
+            let object = Arc::new(Stored::new(object, self.store.revision()));
+            return Ok(Outcome {
+                object,
+                created: true,
+                warnings,
+            });
+        }
+        let service = def.is("", "Service");
+        if service {
+            let mut ips = self.ips.lock().unwrap_or_else(PoisonError::into_inner);
+            ips.allocate(&mut object)
+                .map_err(|cause| def.invalid(&name, &[cause]))?;
+        }
+        let copy = service.then(|| object.clone());
+        match self.store.put(&key, Expect::Absent, object) {
+            Ok(object) => {
+                self.after_write(def);
+                Ok(Outcome {
+                    object,
+                    created: true,
+                    warnings,
+                })
+            }
+            Err(CommitError::Exists | CommitError::Changed) => {
+                if let Some(service) = copy {
+                    self.ips
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .release(&service);
+                }
+                Err(ApiError::already_exists(&def.group, &def.plural, &name))
+            }
+        }
+    }
+
+    /// Updates an object: `propose` makes the new object from the current one, as often as it takes.
+    pub(crate) fn update(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        options: &WriteOptions,
+        mut propose: impl FnMut(&Value) -> ApiResult<Proposal>,
+    ) -> ApiResult<Outcome> {
+        let key = Self::key(def, namespace, name);
+        for _ in 0..ATTEMPTS {
+            let old = self
+                .store
+                .get(&key.resource, namespace, name)
+                .ok_or_else(|| def.not_found(name))?;
+            let Proposal { mut object, managed } = if def.converts() {
+                propose(&def.from_storage(&old.value))?
+            } else {
+                propose(&old.value)?
+            };
+            decode::identify(def, &mut object)?;
+            let named = object["metadata"]["name"].as_str().unwrap_or_default();
+            if !named.is_empty() && named != name {
+                let message = format!("the name of the object ({named}) does not match the name on the URL ({name})");
+                return Err(ApiError::bad_request(message));
+            }
+            let sent = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            if !sent.is_empty() && sent != "0" && sent != old.revision.to_string() {
+                return Err(ApiError::modified(&def.group, &def.plural, name));
+            }
+            let warnings = decode::conform(def, &mut object, options.strictness)?;
+            def.to_storage(&mut object);
+            self.prepare_update(def, &old.value, &mut object, options, managed)?;
+            if unchanged(&old.value, &object) {
+                return Ok(Outcome {
+                    object: old,
+                    created: false,
+                    warnings,
+                });
+            }
+            if options.dry_run {
+                let object = Arc::new(Stored::new(object, old.revision));
+                return Ok(Outcome {
+                    object,
+                    created: false,
+                    warnings,
+                });
+            }
+            let done = object["metadata"]["deletionTimestamp"].is_string()
+                && object["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
+                && object["metadata"]["deletionGracePeriodSeconds"]
+                    .as_i64()
+                    .unwrap_or_default()
+                    == 0
+                && !def.is("", "Namespace");
+            let committed = if done {
+                self.store.remove(&key, old.revision, object)
+            } else {
+                self.store.put(&key, Expect::Revision(old.revision), object)
+            };
+            match committed {
+                Ok(object) => {
+                    if done {
+                        self.after_remove(def, &object.value);
+                    }
+                    self.after_write(def);
+                    return Ok(Outcome {
+                        object,
+                        created: false,
+                        warnings,
+                    });
+                }
+                // A client that named a version hears of the conflict in the next round.
+                Err(_) => {}
+            }
+        }
+        Err(ApiError::modified(&def.group, &def.plural, name))
+    }
+
+    fn prepare_update(
+        &self,
+        def: &ResourceDef,
+        old: &Value,
+        new: &mut Value,
+        options: &WriteOptions,
+        managed: bool,
+    ) -> ApiResult<()> {
+        metadata::on_update(def, old, new)?;
+        confine(def, old, new, &options.subresource);
+        self.default_object(def, new);
+        if def.is("", "Service") && options.subresource.is_empty() {
+            self.keep_address(def, old, new)?;
+        }
+        crd::register::on_write(self, def, new, Some(old))?;
+        metadata::tidy(new);
+        self.validate(def, new, Some(old), options)?;
+        if generation_changes(def, old, new) {
+            let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
+            new["metadata"]["generation"] = (generation + 1).into();
+        }
+        if !managed {
+            note_update(&def.schema, old, new, &Self::writer(def, options), def.status);
+        }
+        Ok(())
+    }
+
+    /// A Service keeps its address where the client leaves it out.
+    fn keep_address(&self, def: &ResourceDef, old: &Value, new: &mut Value) -> ApiResult<()> {
+        let name = old["metadata"]["name"].as_str().unwrap_or_default();
+        let (was, spec) = (&old["spec"], &mut new["spec"]);
+        if spec["type"] == "ExternalName" {
+            return Ok(());
+        }
+        for field in ["clusterIP", "clusterIPs"] {
+            if spec[field].is_null() || spec[field] == "" {
+                if let Some(value) = was.get(field) {
+                    spec[field] = value.clone();
+                }
+            }
+        }
+        let needs_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+            if needs_ports && port["nodePort"].is_null() {
+                let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
+                let before = was["ports"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .find(same)
+                    .map(|p| p["nodePort"].clone());
+                if let Some(number) = before.filter(|n| !n.is_null()) {
+                    port["nodePort"] = number;
+                }
+            }
+        }
+        let fresh = spec["clusterIP"].as_str().is_none_or(str::is_empty);
+        let missing = needs_ports
+            && spec["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|port| port["nodePort"].is_null());
+        if fresh || missing {
+            let mut ips = self.ips.lock().unwrap_or_else(PoisonError::into_inner);
+            if !fresh {
+                ips.release(old);
+            }
+            ips.allocate(new).map_err(|cause| def.invalid(name, &[cause]))?;
+        }
+        Ok(())
+    }
+
+    fn default_object(&self, def: &ResourceDef, object: &mut Value) {
+        let _ = self;
+        if def.custom.is_some() {
+            crd::default::apply(&def.schema, object);
+        } else {
+            defaults::apply(def, object);
+        }
+    }
+
+    fn validate(
+        &self,
+        def: &ResourceDef,
+        object: &Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+    ) -> ApiResult<()> {
+        let _ = self;
+        let mut causes = Vec::new();
+        validation::metadata(def, object, &mut causes);
+        if let Some(custom) = &def.custom {
+            crd::validate::validate(&def.schema, object, "", &mut causes);
+            // As upstream: rules run on objects that have the right shape only.
+            if causes.is_empty()
+                && let Some(rules) = &custom.cel
+            {
+                causes.extend(rules.check(object, old));
+            }
+        } else if options.subresource.is_empty() || options.subresource == "scale" {
+            validation::validate(def, object, old, &mut causes);
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(def.invalid(object["metadata"]["name"].as_str().unwrap_or_default(), &causes))
+    }
+
+    fn check_namespace(&self, def: &ResourceDef, namespace: &str, object: &Value) -> ApiResult<()> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        if let Some(custom) = &def.custom
+            && custom.terminating
+        {
+            return Err(ApiError::method_not_allowed());
+        }
+        if !def.namespaced {
+            return Ok(());
+        }
+        match self.store.get("/namespaces", "", namespace) {
+            None => Err(ApiError::not_found("", "namespaces", namespace)),
+            // Events may still tell of the end.
+            Some(found) if found.deleting() && def.kind != "Event" => Err(ApiError::namespace_terminating(
+                &def.group,
+                &def.plural,
+                name,
+                namespace,
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Follow-up of any write to a resource.
+    pub(crate) fn after_write(&self, def: &ResourceDef) {
+        if def.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            crd::register::sync(self);
+        }
+    }
+
+    /// Follow-up of a removal.
+    pub(crate) fn after_remove(&self, def: &ResourceDef, object: &Value) {
+        if def.is("", "Service") {
+            self.ips.lock().unwrap_or_else(PoisonError::into_inner).release(object);
+        }
+        self.after_write(def);
+    }
+}
+
+/// Confines an update to what its endpoint may change.
+fn confine(def: &ResourceDef, old: &Value, new: &mut Value, subresource: &str) {
+    let restore = |new: &mut Value, field: &str| match old.get(field) {
+        Some(value) => new[field] = value.clone(),
+        None => drop(new.as_object_mut().map(|fields| fields.remove(field))),
+    };
+    match subresource {
+        "status" => {
+            let status = new.get("status").cloned();
+            let (metadata, managed) = (new["metadata"].clone(), new["metadata"].get("managedFields").cloned());
+            *new = old.clone();
+            if let Some(status) = status {
+                new["status"] = status;
+            } else if let Some(fields) = new.as_object_mut() {
+                fields.remove("status");
+            }
+            if def.custom.is_none() {
+                // Kubelets annotate and label through status.
+                for field in ["labels", "annotations"] {
+                    match metadata.get(field) {
+                        Some(value) => new["metadata"][field] = value.clone(),
+                        None => drop(new["metadata"].as_object_mut().map(|fields| fields.remove(field))),
+                    }
+                }
+            }
+            match managed {
+                Some(managed) => new["metadata"]["managedFields"] = managed,
+                None => drop(
+                    new["metadata"]
+                        .as_object_mut()
+                        .map(|fields| fields.remove("managedFields")),
+                ),
+            }
+        }
+        "" if def.status => restore(new, "status"),
+        _ => {}
+    }
+    if def.is("", "Namespace") {
+        restore(new, "spec");
+    }
+}
+
+fn generation_changes(def: &ResourceDef, old: &Value, new: &Value) -> bool {
+    if def.custom.is_some() {
+        let part = |object: &Value| {
+            let fields = object.as_object().into_iter().flatten();
+            let kept = fields.filter(|(name, _)| {
+                name.as_str() != "metadata"
+                    && name.as_str() != "apiVersion"
+                    && !(def.status && name.as_str() == "status")
+            });
+            kept.map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        return part(old) != part(new);
+    }
+    strategy::generation_part(def).is_some_and(|part| old[part] != new[part])
+}
+
+/// Whether nothing but the managers' times differs.
+fn unchanged(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+        return false;
+    };
+    if old.len() != new.len()
+        || old
+            .iter()
+            .any(|(name, value)| name != "metadata" && new.get(name) != Some(value))
+    {
+        return false;
+    }
+    let metadata = |object: &serde_json::Map<String, Value>| {
+        let mut metadata = object.get("metadata").cloned().unwrap_or_default();
+        if let Some(fields) = metadata.as_object_mut() {
+            fields.remove("resourceVersion");
+        }
+        for entry in metadata["managedFields"].as_array_mut().into_iter().flatten() {
+            if let Some(fields) = entry.as_object_mut() {
+                fields.remove("time");
+            }
+        }
+        metadata
+    };
+    metadata(old) == metadata(new)
+}

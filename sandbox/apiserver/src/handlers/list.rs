@@ -1,0 +1,161 @@
+//! GET of one object and of lists.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Call, answer};
+use crate::body::ApiBody;
+use crate::error::{ApiError, ApiResult};
+use crate::registry::ResourceDef;
+use crate::selector::{FieldSelector, LabelSelector};
+use crate::store::object::Stored;
+use crate::table;
+
+/// Label and field selector of a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selector {
+    pub(crate) labels: LabelSelector,
+    pub(crate) fields: FieldSelector,
+}
+
+impl Selector {
+    pub(crate) fn of(call: &Call) -> ApiResult<Self> {
+        Ok(Self {
+            labels: LabelSelector::parse(call.query.get("labelSelector").unwrap_or_default())?,
+            fields: FieldSelector::parse(call.query.get("fieldSelector").unwrap_or_default(), &call.def.fields)?,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+}
+
+/// GET of one object.
+pub(crate) fn get(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let def = &call.def;
+    let object = call.engine.store.get(&def.storage, call.namespace(), call.name());
+    let object = object.ok_or_else(|| def.not_found(call.name()))?;
+    if let Some(kind) = table::wanted(call.headers()) {
+        return Ok(answer::json(&table::render_one(def, &object, &kind)));
+    }
+    Ok(answer::json_bytes(StatusCode::OK, answer::object_json(def, &object)))
+}
+
+/// GET of a collection.
+pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let (def, store) = (&call.def, &call.engine.store);
+    let selector = Selector::of(call)?;
+    let requested = call.query.resource_version()?;
+    if let Some(wanted) = requested.filter(|wanted| *wanted > store.revision()) {
+        let message = format!("Too large resource version: {wanted}, current: {}", store.revision());
+        let cause = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
+        return Err(ApiError {
+            details: Some(Box::new(cause)),
+            ..ApiError::timeout(message)
+        });
+    }
+    let limit = call
+        .query
+        .number("limit")?
+        .filter(|limit| *limit > 0)
+        .and_then(|limit| usize::try_from(limit).ok());
+    let start = call.query.get("continue").map(Continue::parse).transpose()?;
+    if let Some(start) = &start
+        && !store.reaches(&def.storage, start.revision)
+    {
+        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
+        return Err(ApiError::expired(message));
+    }
+    let from = start
+        .as_ref()
+        .map(|start| (start.namespace.as_str(), start.name.as_str()));
+    let namespace = call.path.namespace.as_deref();
+    let named = selector.fields.name();
+    let mut page = store.list(&def.storage, namespace, from, limit, |object| {
+        if selector.is_empty() {
+            return true;
+        }
+        if named.is_some_and(|name| object.value["metadata"]["name"] != name) {
+            return false;
+        }
+        if def.converts() {
+            selector.matches(&def.from_storage(&object.value))
+        } else {
+            selector.matches(&object.value)
+        }
+    });
+    // Later pages belong to the revision of the first one: a watch from there sees whatever changed between pages.
+    let revision = start.map_or(page.revision, |start| start.revision);
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if let Some((namespace, name)) = page.next.take() {
+        metadata["continue"] = Continue {
+            revision,
+            namespace,
+            name,
+        }
+        .to_text()
+        .into();
+        if selector.is_empty() {
+            metadata["remainingItemCount"] = page.remaining.into();
+        }
+    }
+    if let Some(kind) = table::wanted(call.headers()) {
+        return Ok(answer::json(&table::render(def, &page.items, &kind, metadata)));
+    }
+    Ok(answer::json_bytes(StatusCode::OK, render(def, &page.items, &metadata)))
+}
+
+/// A list, put together from the items' rendered JSON.
+fn render(def: &ResourceDef, items: &[std::sync::Arc<Stored>], metadata: &Value) -> Bytes {
+    let rendered: Vec<Bytes> = items.iter().map(|item| answer::object_json(def, item)).collect();
+    let mut out = BytesMut::with_capacity(256 + rendered.iter().map(|b| b.len() + 1).sum::<usize>());
+    let head = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+        def.list_kind,
+        def.api_version()
+    );
+    out.put_slice(head.as_bytes());
+    for (index, item) in rendered.iter().enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(item);
+    }
+    out.put_slice(b"]}");
+    out.freeze()
+}
+
+/// Where a list goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Continue {
+    revision: u64,
+    namespace: String,
+    name: String,
+}
+
+impl Continue {
+    fn parse(token: &str) -> ApiResult<Self> {
+        let invalid = || ApiError::bad_request("continue key is not valid");
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
+        let json: Value = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+        let text = |name: &str| json[name].as_str().map(str::to_owned).ok_or_else(invalid);
+        Ok(Self {
+            revision: json["rv"].as_u64().ok_or_else(invalid)?,
+            namespace: text("namespace")?,
+            name: text("name")?,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let json = json!({"v": "meta.k8s.io/v1", "rv": self.revision, "namespace": self.namespace, "name": self.name});
+        URL_SAFE_NO_PAD.encode(json.to_string())
+    }
+}

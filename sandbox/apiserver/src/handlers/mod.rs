@@ -1,0 +1,107 @@
+//! One module per verb or subresource.
+
+pub(crate) mod answer;
+pub(crate) mod list;
+pub(crate) mod mutate;
+pub(crate) mod patch;
+pub(crate) mod watch;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::engine::{Engine, Strictness, WriteOptions};
+use crate::error::{ApiError, ApiResult};
+use crate::registry::ResourceDef;
+use crate::request::{Query, ResourcePath};
+
+/// A request for a resource, understood as far as its path and query go.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) def: Arc<ResourceDef>,
+    pub(crate) path: ResourcePath,
+    pub(crate) query: Query,
+    pub(crate) parts: Parts,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn namespace(&self) -> &str {
+        self.path.namespace.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.path.name.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        let value = self
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+    }
+
+    /// The body as an object, JSON or YAML by its content type.
+    pub(crate) fn object(&self) -> ApiResult<serde_json::Value> {
+        let content_type = self.content_type();
+        match content_type {
+            "" | "application/json" => crate::engine::decode::parse(&self.body, false),
+            "application/yaml" => crate::engine::decode::parse(&self.body, true),
+            other => Err(ApiError::unsupported_media_type(
+                other,
+                "application/json, application/yaml",
+            )),
+        }
+    }
+
+    /// Options of a write from the query and the user agent.
+    pub(crate) fn write_options(&self) -> ApiResult<WriteOptions> {
+        let strictness = match self.query.get("fieldValidation") {
+            None | Some("Warn") => Strictness::Warn,
+            Some("Ignore") => Strictness::Ignore,
+            Some("Strict") => Strictness::Strict,
+            Some(other) => {
+                return Err(ApiError::bad_request(format!(
+                    "fieldValidation: Unsupported value: {other:?}"
+                )));
+            }
+        };
+        Ok(WriteOptions {
+            dry_run: self.query.dry_run()?,
+            manager: self.manager(),
+            strictness,
+            subresource: self.path.subresource.clone().unwrap_or_default(),
+        })
+    }
+
+    /// The field manager: named, or what the user agent starts with.
+    fn manager(&self) -> String {
+        if let Some(name) = self.query.get("fieldManager") {
+            return name.to_owned();
+        }
+        let agent = self
+            .headers()
+            .get(http::header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        let agent = agent.unwrap_or_default().split('/').next().unwrap_or_default();
+        if agent.is_empty() {
+            "unknown".to_owned()
+        } else {
+            agent.to_owned()
+        }
+    }
+}
+
+/// Subresources other than status.
+pub(crate) async fn subresource(call: Call) -> ApiResult<http::Response<crate::body::ApiBody>> {
+    let _ = call;
+    Err(ApiError::no_such_path())
+}

@@ -1,0 +1,125 @@
+//! POST, PUT and DELETE.
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::list::Selector;
+use super::{Call, answer};
+use crate::body::ApiBody;
+use crate::engine::delete::{DeleteOptions, Deleted};
+use crate::engine::write::{Outcome, Proposal};
+use crate::error::{ApiError, ApiResult, Cause};
+use crate::registry::ResourceDef;
+
+/// The answer to a write.
+pub(crate) fn outcome(def: &ResourceDef, outcome: &Outcome) -> Response<ApiBody> {
+    let status = if outcome.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    answer::warn(
+        answer::json_bytes(status, answer::object_json(def, &outcome.object)),
+        &outcome.warnings,
+    )
+}
+
+/// POST.
+pub(crate) fn create(call: &Call) -> ApiResult<Response<ApiBody>> {
+    if call.def.namespaced && call.path.namespace.is_none() {
+        return Err(ApiError::bad_request(
+            "an empty namespace may not be set during creation",
+        ));
+    }
+    let done = call.engine.create(
+        &call.def,
+        call.namespace(),
+        call.object()?,
+        &call.write_options()?,
+        false,
+    )?;
+    Ok(outcome(&call.def, &done))
+}
+
+/// PUT of an object or its status.
+pub(crate) fn replace(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let (def, object) = (&call.def, call.object()?);
+    if def.custom.is_some() && object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        return Err(def.invalid(call.name(), &[cause]));
+    }
+    let done = call
+        .engine
+        .update(def, call.namespace(), call.name(), &call.write_options()?, |_| {
+            Ok(Proposal {
+                object: object.clone(),
+                managed: false,
+            })
+        })?;
+    Ok(outcome(def, &done))
+}
+
+fn delete_options(call: &Call) -> ApiResult<DeleteOptions> {
+    let body = if call.body.is_empty() {
+        Value::Null
+    } else {
+        call.object()?
+    };
+    let mut options = DeleteOptions::from_body(&body);
+    options.dry_run |= call.query.dry_run()?;
+    if let Some(grace) = call.query.number("gracePeriodSeconds")? {
+        options.grace_seconds = Some(i64::try_from(grace).unwrap_or(i64::MAX));
+    }
+    if let Some(policy) = call.query.get("propagationPolicy") {
+        options.propagation = Some(policy.to_owned());
+    }
+    Ok(options)
+}
+
+/// DELETE of one object.
+pub(crate) fn delete(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let def = &call.def;
+    let deleted = call
+        .engine
+        .delete(def, call.namespace(), call.name(), &delete_options(call)?)?;
+    Ok(match deleted {
+        Deleted::Pending(object) => answer::json_bytes(StatusCode::OK, answer::object_json(def, &object)),
+        Deleted::Gone(object) if def.is("", "Pod") => {
+            answer::json_bytes(StatusCode::OK, answer::object_json(def, &object))
+        }
+        Deleted::Gone(object) => {
+            let mut details = json!({"name": call.name(), "kind": def.plural, "uid": object.uid()});
+            if !def.group.is_empty() {
+                details["group"] = def.group.as_str().into();
+            }
+            answer::json(
+                &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
+            )
+        }
+    })
+}
+
+/// DELETE of a collection.
+pub(crate) fn delete_collection(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let (def, selector, options) = (&call.def, Selector::of(call)?, delete_options(call)?);
+    let page = call
+        .engine
+        .store
+        .list(&def.storage, call.path.namespace.as_deref(), None, None, |object| {
+            selector.is_empty() || selector.matches(&def.from_storage(&object.value))
+        });
+    let mut items = Vec::with_capacity(page.items.len());
+    for object in page.items {
+        let name = object.value["metadata"]["name"].as_str().unwrap_or_default();
+        match call.engine.delete(def, object.namespace(), name, &options) {
+            Ok(Deleted::Gone(last) | Deleted::Pending(last)) => items.push(def.from_storage(&last.value)),
+            // Somebody else was faster.
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer::json(
+        &json!({"kind": def.list_kind, "apiVersion": def.api_version(),
+        "metadata": {"resourceVersion": call.engine.store.revision().to_string()}, "items": items}),
+    ))
+}

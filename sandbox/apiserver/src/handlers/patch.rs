@@ -1,0 +1,161 @@
+//! PATCH, in its four kinds.
+
+use http::Response;
+use serde_json::Value;
+
+use super::{Call, mutate};
+use crate::apply::update;
+use crate::body::ApiBody;
+use crate::engine::write::Proposal;
+use crate::engine::{Engine, Strictness, WriteOptions, decode};
+use crate::error::{ApiError, ApiResult};
+use crate::patch::{json, merge, strategic};
+
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+/// PATCH of an object or its status.
+pub(crate) fn patch(call: &Call) -> ApiResult<Response<ApiBody>> {
+    let def = &call.def;
+    let mut options = call.write_options()?;
+    match call.content_type() {
+        APPLY => apply(call, &options),
+        kind @ (JSON | MERGE | STRATEGIC) => {
+            if kind == STRATEGIC && def.custom.is_some() {
+                return Err(ApiError::unsupported_media_type(
+                    kind,
+                    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+                ));
+            }
+            let patch = decode::parse(&call.body, false)?;
+            if call.query.get("fieldValidation").is_none() {
+                options.strictness = Strictness::Warn;
+            }
+            let done = call
+                .engine
+                .update(def, call.namespace(), call.name(), &options, |current| {
+                    let object = match kind {
+                        JSON => json::apply(current, &patch)?,
+                        MERGE => {
+                            let mut object = current.clone();
+                            merge::apply(&mut object, &patch);
+                            object
+                        }
+                        _ => {
+                            let mut object = current.clone();
+                            strategic::apply(&def.schema, &mut object, &patch)?;
+                            object
+                        }
+                    };
+                    Ok(Proposal { object, managed: false })
+                })?;
+            Ok(mutate::outcome(def, &done))
+        }
+        other => Err(ApiError::unsupported_media_type(other, ACCEPTED)),
+    }
+}
+
+fn apply(call: &Call, options: &WriteOptions) -> ApiResult<Response<ApiBody>> {
+    let def = &call.def;
+    if call.query.get("fieldManager").is_none() {
+        let message =
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
+        return Err(ApiError {
+            code: 422,
+            reason: "Invalid",
+            message: message.to_owned(),
+            details: None,
+        });
+    }
+    let mut config = decode::parse(&call.body, true)?;
+    for field in ["apiVersion", "kind"] {
+        if config[field].as_str().is_none_or(str::is_empty) {
+            return Err(ApiError::bad_request(format!(
+                "invalid object type: {field} is required in an apply patch"
+            )));
+        }
+    }
+    decode::identify(def, &mut config)?;
+    check_config(call, &mut config)?;
+    let force = call.query.flag("force");
+    let writer = Engine::writer(def, options);
+    let (namespace, name) = (call.namespace(), call.name());
+    if call.engine.store.get(&def.storage, namespace, name).is_none() {
+        if !options.subresource.is_empty() {
+            return Err(def.not_found(name));
+        }
+        config["metadata"]["name"] = name.into();
+        let object = update::apply(&def.schema, &Value::Null, &config, &writer, force, def.status)?;
+        match call.engine.create(def, namespace, object, options, true) {
+            Ok(done) => return Ok(mutate::outcome(def, &done)),
+            // Created by somebody else in the meantime: then this is an update.
+            Err(error) if error.reason == "AlreadyExists" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let done = call.engine.update(def, namespace, name, options, |current| {
+        let object = update::apply(&def.schema, current, &config, &writer, force, def.status)?;
+        Ok(Proposal { object, managed: true })
+    })?;
+    Ok(mutate::outcome(def, &done))
+}
+
+/// A configuration may hold only fields of the type, no server-side metadata, and the name of the URL.
+fn check_config(call: &Call, config: &mut Value) -> ApiResult<()> {
+    let def = &call.def;
+    let metadata = &config["metadata"];
+    if metadata
+        .get("managedFields")
+        .is_some_and(|fields| !fields.is_null() && fields != &Value::Array(Vec::new()))
+    {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    let named = metadata["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != call.name() {
+        let message = format!(
+            "the name of the object ({named}) does not match the name on the URL ({})",
+            call.name()
+        );
+        return Err(ApiError::bad_request(message));
+    }
+    let stated = metadata["namespace"].as_str().unwrap_or_default();
+    if !stated.is_empty() && stated != call.namespace() {
+        let message = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(ApiError::bad_request(message));
+    }
+    let mut unknown = Vec::new();
+    crate::crd::prune::prune(&def.schema, config, "", &mut unknown);
+    if let Some(first) = unknown.first() {
+        let (namespace, name) = (call.namespace(), call.name());
+        let full = if namespace.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{namespace}/{name}")
+        };
+        let message = format!(
+            "failed to create typed patch object ({full}; {}, Kind={}): .{first}: field not declared in schema",
+            def.api_version(),
+            def.kind
+        );
+        return Err(ApiError {
+            code: 500,
+            reason: "",
+            message,
+            details: None,
+        });
+    }
+    if def.custom.is_none() {
+        crate::builtin::validation::check_types(def, config)?;
+    }
+    // Absent and null are the same in a configuration, and what the server sets is nobody's.
+    crate::crd::default::drop_nulls(&def.schema, config);
+    if let Some(fields) = config["metadata"].as_object_mut() {
+        for name in ["creationTimestamp", "selfLink", "generation", "managedFields"] {
+            fields.remove(name);
+        }
+    }
+    Ok(())
+}
