@@ -11,7 +11,7 @@ pub(crate) mod snapshot;
 mod spread;
 mod tolerate;
 
-pub(crate) use tolerate::{matches as tolerates, untolerated};
+pub(crate) use tolerate::matches as tolerates;
 
 use k8s_openapi::api::core::v1::Pod;
 use snapshot::Snapshot;
