@@ -1,0 +1,143 @@
+//! goose around the viewers: one user a region, one long transaction each, every request in goose's metrics.
+//!
+//! goose would give each user a client of its own and count the time to headers only. Here a few users share one client that
+//! sends nothing, the viewers do the work on our own engine, and goose is told what each request took to its last byte.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use goose::client::GooseClientBuilder;
+use goose::config::{GooseConfiguration, GooseDefault, GooseDefaultType as _};
+use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction};
+use goose::metrics::GooseMetrics;
+use goose::{GooseAttack, GooseError};
+use tokio_util::sync::CancellationToken;
+
+use super::cohort::{Cohort, CohortReport};
+use super::run::AudienceError;
+use super::schedule::AudiencePlan;
+use crate::telemetry::Meter;
+
+/// goose's metrics and its kill switch are global to the process.
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+struct Running;
+
+impl Running {
+    fn begin() -> Result<Self, AudienceError> {
+        if RUNNING.swap(true, Ordering::AcqRel) { Err(AudienceError::Busy) } else { Ok(Self) }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.store(false, Ordering::Release);
+    }
+}
+
+/// How often requests are handed to goose.
+const HAND_OVER: Duration = Duration::from_millis(100);
+
+type Slot = Arc<Mutex<Vec<Result<CohortReport, AudienceError>>>>;
+
+/// Runs every cohort as a goose user and waits for goose to finish.
+pub(super) async fn run(
+    plan: &AudiencePlan,
+    cohorts: Vec<Cohort>,
+    shutdown: CancellationToken,
+) -> Result<(Vec<CohortReport>, GooseMetrics), AudienceError> {
+    let _running = Running::begin()?;
+    let users = cohorts.len();
+    let results: Slot = Arc::default();
+    let mut attack = configure(users).map_err(|error| goose_error(&error))?;
+    let host = plan.playback_url[..url::Position::BeforePath].to_owned();
+    for cohort in cohorts {
+        let region = Arc::clone(cohort.shared.meter.region());
+        let transaction = transaction(cohort, Arc::clone(&results), shutdown.clone())
+            .set_name(&format!("watch from {region}"));
+        let scenario =
+            Scenario::new(&format!("audience {region}")).set_host(&host).register_transaction(transaction);
+        attack = attack.register_scenario(scenario);
+    }
+    let metrics = attack.execute().await.map_err(|error| goose_error(&error))?;
+    let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
+    if results.len() != users {
+        return Err(AudienceError::Goose(format!("{} of {users} users ended without a result", users - results.len())));
+    }
+    let reports: Result<Vec<_>, _> = results.into_iter().collect();
+    Ok((reports?, metrics))
+}
+
+/// goose as a quiet guest: no listener, no printing, no reset, no report of its own, and it ends when its users do.
+fn configure(users: usize) -> Result<GooseAttack, GooseError> {
+    let attack = GooseAttack::initialize_with_config(GooseConfiguration::default())?
+        .set_default(GooseDefault::Users, users)?
+        .set_default(GooseDefault::IncreaseRate, "1000")?
+        .set_default(GooseDefault::Iterations, 1)?
+        .set_default(GooseDefault::NoTelnet, true)?
+        .set_default(GooseDefault::NoWebSocket, true)?
+        .set_default(GooseDefault::NoPrintMetrics, true)?
+        .set_default(GooseDefault::NoResetMetrics, true)?
+        .set_default(GooseDefault::Quiet, 3)?;
+    attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())
+}
+
+fn transaction(cohort: Cohort, results: Slot, shutdown: CancellationToken) -> Transaction {
+    // goose may call a transaction again; this one has a single cohort to drive.
+    let cohort = Mutex::new(Some(cohort));
+    let function: TransactionFunction = Arc::new(move |user: &mut GooseUser| {
+        let cohort = cohort.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (results, shutdown) = (Arc::clone(&results), shutdown.clone());
+        Box::pin(async move {
+            if let Some(cohort) = cohort {
+                let result = drive(user, cohort, &shutdown).await;
+                if result.is_err() {
+                    shutdown.cancel();
+                }
+                results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+            }
+            Ok(())
+        })
+    });
+    Transaction::new(function)
+}
+
+async fn drive(
+    user: &mut GooseUser,
+    cohort: Cohort,
+    shutdown: &CancellationToken,
+) -> Result<CohortReport, AudienceError> {
+    let meter = Arc::clone(&cohort.shared.meter);
+    // A task of its own: viewers must not wait while goose's books are kept.
+    let mut driving = tokio::spawn(cohort.drive(shutdown.clone()));
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut driving => break outcome,
+            () = tokio::time::sleep(HAND_OVER) => {
+                hand_over(user, &meter).await?;
+                if goose::is_killswitch_triggered() {
+                    shutdown.cancel();
+                }
+            }
+        }
+    };
+    hand_over(user, &meter).await?;
+    outcome.unwrap_or_else(|error| Err(AudienceError::ViewerPanicked(error.to_string())))
+}
+
+/// Tells goose of the requests since the last time.
+async fn hand_over(user: &mut GooseUser, meter: &Meter) -> Result<(), AudienceError> {
+    for sample in meter.take_samples() {
+        let method = if sample.class.is_service() { "POST" } else { "GET" };
+        let status = (sample.status != 0).then_some(sample.status);
+        user.record_custom_request_duration(method, sample.class.name(), sample.latency, sample.success, status, None)
+            .await
+            .map_err(|error| AudienceError::Goose(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn goose_error(error: &GooseError) -> AudienceError {
+    AudienceError::Goose(error.to_string())
+}

@@ -1,0 +1,211 @@
+//! One viewer: a player driven by time and by its connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::lanes::{LEAVE_GRACE, Lanes};
+use super::schedule::Viewing;
+use crate::http::{Access, BodyError, FetchFailure, HttpError, Response};
+use crate::player::{Action, Event, Failure, Fetch, Fetched, Identity, PlaybackState, Player, PlayerSettings};
+use crate::telemetry::{
+    ErrorKind, EventBody, Meter, Outcome, SessionEnd, SessionEvent, TelemetryEvent, TelemetrySink, ViewerState,
+};
+
+/// What the viewers of one region share.
+pub(super) struct Shared {
+    /// Origin of all times.
+    pub start: Instant,
+    pub settings: Arc<PlayerSettings>,
+    pub meter: Arc<Meter>,
+    pub sink: Arc<dyn TelemetrySink>,
+    pub channel: Arc<str>,
+    /// With the region's hint.
+    pub url: url::Url,
+}
+
+/// A viewer's access network.
+pub(super) struct Line {
+    pub name: Arc<str>,
+    pub bits_per_second: Option<u64>,
+    pub rtt: Duration,
+}
+
+/// Watches from arrival until the plan, the stream, a fatal error or `stop` ends it.
+pub(super) async fn watch(viewing: Viewing, line: Line, shared: Arc<Shared>, stop: CancellationToken) -> SessionEnd {
+    let access = Arc::new(Access::new(line.bits_per_second, line.rtt));
+    let identity = Identity {
+        viewer: viewing.viewer,
+        channel: Arc::clone(&shared.channel),
+        url: shared.url.clone(),
+        seed: viewing.seed,
+    };
+    let mut session = Session {
+        viewer: viewing.viewer,
+        player: Player::new(identity, Arc::clone(&shared.settings)),
+        lanes: Lanes::new(access, shared.start),
+        seen: None,
+        end: None,
+        shared,
+    };
+    let region = Arc::clone(session.shared.meter.region());
+    session.report(SessionEvent::Started { region, network: line.name });
+    session.tell(Event::Start);
+
+    let leave = session.shared.start + viewing.leave;
+    let stopped = stop.cancelled();
+    tokio::pin!(stopped);
+    while session.end.is_none() {
+        let wake = session.player.next_wake().map(|wake| session.shared.start + wake);
+        let deadline = wake.map_or(leave, |wake| wake.min(leave));
+        let idle = session.lanes.is_idle();
+        tokio::select! {
+            biased;
+            () = &mut stopped => session.tell(Event::Stop),
+            (fetch, answer) = session.lanes.next(), if !idle => session.answered(&fetch, answer),
+            () = sleep_until(deadline) => {
+                session.shared.meter.lateness(deadline.elapsed());
+                session.tell(if deadline >= leave { Event::Stop } else { Event::Wake });
+            }
+        }
+    }
+    session.leave(stop.is_cancelled()).await
+}
+
+struct Session {
+    viewer: u32,
+    player: Player,
+    lanes: Lanes,
+    shared: Arc<Shared>,
+    /// What the meter knows of this viewer.
+    seen: Option<(Arc<str>, ViewerState)>,
+    end: Option<SessionEnd>,
+}
+
+impl Session {
+    fn tell(&mut self, event: Event) {
+        let now = self.shared.start.elapsed();
+        for action in self.player.on(event, now) {
+            match action {
+                Action::Fetch(fetch) => self.lanes.send(fetch),
+                Action::Cancel(id) => {
+                    if let Some(fetch) = self.lanes.cancel(id) {
+                        let latency = now.saturating_sub(fetch.due);
+                        self.meter(&fetch, false, 0, latency, 0, None);
+                    }
+                }
+                Action::Report(event) => {
+                    if let SessionEvent::Ended(end) = &event {
+                        self.end = Some(end.clone());
+                    }
+                    self.report(event);
+                }
+                Action::End => {}
+            }
+        }
+        self.show();
+    }
+
+    fn answered(&mut self, fetch: &Fetch, answer: Result<Response, FetchFailure>) {
+        let event = match answer {
+            Ok(response) => {
+                let success = (200..300).contains(&response.status);
+                self.meter(fetch, success, response.status, response.total, response.bytes, response.cache);
+                Event::Fetched(
+                    fetch.id,
+                    Fetched {
+                        status: response.status,
+                        body: response.body,
+                        bytes: response.bytes,
+                        first_byte: response.network_first_byte,
+                        total: response.network_total,
+                        url: response.url,
+                    },
+                )
+            }
+            Err(failure) => {
+                self.meter(fetch, false, 0, failure.elapsed, failure.bytes, None);
+                Event::Failed(fetch.id, Failure { kind: kind_of(&failure.error), bytes: failure.bytes })
+            }
+        };
+        self.tell(event);
+    }
+
+    fn meter(
+        &self,
+        fetch: &Fetch,
+        success: bool,
+        status: u16,
+        latency: Duration,
+        bytes: u64,
+        cache: Option<crate::http::CacheStatus>,
+    ) {
+        let outcome = Outcome { class: fetch.class, success, status, latency, bytes, cache };
+        self.shared.meter.request(&fetch.pathway, &outcome);
+    }
+
+    /// Tells the meter what the viewer sees, if that changed.
+    fn show(&mut self) {
+        let state = match self.player.state() {
+            PlaybackState::Starting => Some(ViewerState::Starting),
+            PlaybackState::Playing => Some(ViewerState::Playing),
+            PlaybackState::Stalled => Some(ViewerState::Stalled),
+            PlaybackState::Ended => None,
+        };
+        let now = state.map(|state| (self.player.pathway(), state));
+        let before = self.seen.as_ref().map(|(pathway, state)| (pathway, *state));
+        if now != before {
+            self.shared.meter.viewer(before, now);
+            self.seen = now.map(|(pathway, state)| (Arc::clone(pathway), state));
+        }
+    }
+
+    fn report(&self, event: SessionEvent) {
+        let at_ms = u64::try_from(self.shared.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.shared.sink.event(TelemetryEvent { at_ms, body: EventBody::Viewer { viewer: self.viewer, event } });
+    }
+
+    /// Lets what is on its way arrive, so that both sides count the same, then closes everything.
+    async fn leave(mut self, hurry: bool) -> SessionEnd {
+        self.lanes.clear_queues();
+        let grace = if hurry { LEAVE_GRACE / 4 } else { LEAVE_GRACE };
+        let deadline = Instant::now() + grace;
+        while !self.lanes.is_idle() {
+            let Ok((fetch, answer)) = timeout_at(deadline, self.lanes.next()).await else { break };
+            match answer {
+                Ok(response) => {
+                    let success = (200..300).contains(&response.status);
+                    self.meter(&fetch, success, response.status, response.total, response.bytes, response.cache);
+                }
+                Err(failure) => self.meter(&fetch, false, 0, failure.elapsed, failure.bytes, None),
+            }
+        }
+        self.end.take().unwrap_or_default()
+    }
+}
+
+/// A dropped task (aborted, or panicked) must not stay in the gauges.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some((pathway, state)) = self.seen.take() {
+            self.shared.meter.viewer(Some((&pathway, state)), None);
+        }
+    }
+}
+
+fn kind_of(error: &HttpError) -> ErrorKind {
+    match error {
+        HttpError::UnsupportedScheme(_) => ErrorKind::Unsupported,
+        HttpError::Resolve(_) | HttpError::Connect(_) => ErrorKind::Connect,
+        HttpError::ConnectTimeout | HttpError::FirstByteTimeout | HttpError::Stalled | HttpError::TotalTimeout => {
+            ErrorKind::Timeout
+        }
+        HttpError::Closed(_) => ErrorKind::Closed,
+        HttpError::Body(BodyError::Truncated) => ErrorKind::Truncated,
+        HttpError::Head(_) | HttpError::Body(BodyError::Malformed(_)) | HttpError::TooLarge(_) | HttpError::Redirects => {
+            ErrorKind::Malformed
+        }
+    }
+}

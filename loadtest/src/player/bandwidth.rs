@@ -1,0 +1,105 @@
+//! Bandwidth from two exponentially weighted moving averages, as hls.js's `EwmaBandWidthEstimator`.
+
+use std::time::Duration;
+
+/// An average whose samples count half after `half_life` of weight.
+#[derive(Clone, Copy, Debug)]
+struct Ewma {
+    alpha: f64,
+    estimate: f64,
+    weight: f64,
+}
+
+impl Ewma {
+    fn new(half_life: f64) -> Self {
+        Self { alpha: 0.5f64.powf(1.0 / half_life), estimate: 0.0, weight: 0.0 }
+    }
+
+    fn sample(&mut self, weight: f64, value: f64) {
+        let alpha = self.alpha.powf(weight);
+        self.estimate = value * (1.0 - alpha) + alpha * self.estimate;
+        self.weight += weight;
+    }
+
+    /// Corrected for having started at zero.
+    fn value(&self) -> Option<f64> {
+        let factor = 1.0 - self.alpha.powf(self.weight);
+        (factor > 0.0).then(|| self.estimate / factor)
+    }
+}
+
+/// How fast segments come.
+#[derive(Clone, Debug)]
+pub struct BandwidthEstimator {
+    fast: Ewma,
+    slow: Ewma,
+    first_byte: Ewma,
+    initial: f64,
+}
+
+/// A transfer shorter than this says more about the clock than about the line.
+const MIN_TRANSFER: Duration = Duration::from_millis(50);
+/// Time to first byte assumed before one was measured.
+const INITIAL_FIRST_BYTE: Duration = Duration::from_millis(100);
+
+impl BandwidthEstimator {
+    /// Live half-lives (3 and 9 s), starting from `initial` bit/s.
+    #[must_use]
+    pub fn new(initial: u64) -> Self {
+        Self { fast: Ewma::new(3.0), slow: Ewma::new(9.0), first_byte: Ewma::new(9.0), initial: initial as f64 }
+    }
+
+    /// A segment of `bytes` took `total`, of which `first_byte` was waiting.
+    pub fn sample(&mut self, bytes: u64, first_byte: Duration, total: Duration) {
+        let waited = first_byte.min(self.first_byte());
+        let transfer = total.saturating_sub(waited).max(MIN_TRANSFER).as_secs_f64();
+        let bits_per_second = bytes as f64 * 8.0 / transfer;
+        self.fast.sample(transfer, bits_per_second);
+        self.slow.sample(transfer, bits_per_second);
+        let seconds = first_byte.as_secs_f64();
+        // hls.js weighs short waits more: a slow first byte is mostly a cache miss.
+        let weight = std::f64::consts::SQRT_2 * (-seconds * seconds / 2.0).exp();
+        self.first_byte.sample(weight, seconds.max(0.005));
+    }
+
+    /// Bits per second: the lower of both averages.
+    pub fn estimate(&self) -> f64 {
+        match (self.fast.value(), self.slow.value()) {
+            (Some(fast), Some(slow)) => fast.min(slow),
+            _ => self.initial,
+        }
+    }
+
+    /// Expected wait for a first byte.
+    pub fn first_byte(&self) -> Duration {
+        self.first_byte.value().map_or(INITIAL_FIRST_BYTE, Duration::from_secs_f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_from_the_default_and_converges() {
+        let mut estimator = BandwidthEstimator::new(500_000);
+        assert!((estimator.estimate() - 500_000.0).abs() < 1.0);
+        for _ in 0..30 {
+            estimator.sample(500_000, Duration::ZERO, Duration::from_secs(1));
+        }
+        assert!((estimator.estimate() - 4_000_000.0).abs() < 40_000.0, "{}", estimator.estimate());
+    }
+
+    #[test]
+    fn falls_faster_than_it_rises() {
+        let mut estimator = BandwidthEstimator::new(500_000);
+        for _ in 0..20 {
+            estimator.sample(1_000_000, Duration::ZERO, Duration::from_secs(1));
+        }
+        estimator.sample(100_000, Duration::ZERO, Duration::from_secs(3));
+        let low = estimator.estimate();
+        estimator.sample(3_000_000, Duration::ZERO, Duration::from_secs(3));
+        assert!(low < 5_000_000.0, "{low}");
+        assert!(estimator.estimate() < 7_000_000.0, "{}", estimator.estimate());
+    }
+}

@@ -1,0 +1,24 @@
+//! The player, as a pure state machine modelled on hls.js 1.7: no sockets, no clock, no tasks.
+//!
+//! [`Player::on`] takes an event and the time, and says what to do. The same player runs on real sockets, under paused time
+//! and in a simulation.
+
+mod abr;
+mod bandwidth;
+mod event;
+mod job;
+mod machine;
+mod playback;
+mod playlist;
+mod services;
+mod settings;
+mod steering;
+mod track;
+
+pub use bandwidth::BandwidthEstimator;
+pub use event::{Action, Event, Failure, Fetch, FetchId, Fetched};
+pub use machine::{Identity, Player};
+pub use playback::{PlaybackClock, PlaybackState};
+pub use playlist::{MediaPlaylist, Multivariant, PlaylistError, Rung, Segment};
+pub use settings::{PlayerSettings, RetryPolicy, ServiceEndpoint, Services};
+pub use steering::{SteeringError, SteeringManifest};

@@ -1,0 +1,121 @@
+//! The player's knobs. Defaults are hls.js's, except where a comment says otherwise.
+
+use std::time::Duration;
+
+use url::Url;
+
+use crate::http::Deadlines;
+
+/// How a player behaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlayerSettings {
+    /// Where to start and where to jump back to, in target durations from the live edge.
+    pub live_sync_durations: u32,
+    /// Stop fetching ahead once this much is buffered.
+    pub buffer_goal: Duration,
+    /// Estimate before the first measurement, in bit/s.
+    pub initial_bandwidth: u64,
+    /// Share of the estimate a rung may need if it is not above the current one.
+    pub down_factor: f64,
+    /// Share of the estimate a higher rung may need.
+    pub up_factor: f64,
+    /// Buffer starvation accepted when no rung loads in time.
+    pub starvation: Duration,
+    /// How long a failed pathway is avoided.
+    pub pathway_penalty: Duration,
+    /// Wait between steering polls before a manifest gave its TTL.
+    pub steering_ttl: Duration,
+    /// Deadlines of playlists, init sections and segments. hls.js waits 10 s for a first byte and 120 s for a fragment, which
+    /// on 2 s segments is a stall in itself; 4 s here.
+    pub media: Deadlines,
+    /// Deadlines of the multivariant playlist and the steering manifest.
+    pub control: Deadlines,
+    /// Retries on one pathway before another is tried. hls.js retries fragments 4 + 6 times; with a pathway at hand
+    /// players for live events are tuned to leave sooner.
+    pub retry: RetryPolicy,
+    /// Give up once every pathway has failed for this long.
+    pub fatal_after: Duration,
+    /// Services that playback calls.
+    pub services: Services,
+}
+
+impl Default for PlayerSettings {
+    fn default() -> Self {
+        Self {
+            live_sync_durations: 3,
+            buffer_goal: Duration::from_secs(30),
+            initial_bandwidth: 500_000,
+            down_factor: 0.95,
+            up_factor: 0.7,
+            starvation: Duration::from_secs(4),
+            pathway_penalty: Duration::from_secs(300),
+            steering_ttl: Duration::from_secs(300),
+            media: Deadlines::default(),
+            control: Deadlines { total: Duration::from_secs(10), ..Deadlines::default() },
+            retry: RetryPolicy::default(),
+            fatal_after: Duration::from_secs(30),
+            services: Services::default(),
+        }
+    }
+}
+
+/// Retries of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Retries after a timeout, at once.
+    pub timeouts: u8,
+    /// Retries after an error other than 4xx, which is never retried while another pathway is known.
+    pub errors: u8,
+    /// First wait; doubles with each retry, plus up to a quarter of jitter.
+    pub base: Duration,
+    /// Longest wait.
+    pub max: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { timeouts: 0, errors: 1, base: Duration::from_millis(500), max: Duration::from_secs(8) }
+    }
+}
+
+/// Services that playback calls; absent ones are not called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Services {
+    /// Asked first: may this viewer watch?
+    pub entitlement: Option<ServiceEndpoint>,
+    /// Asked for content keys after the multivariant playlist.
+    pub licence: Option<ServiceEndpoint>,
+    /// Told that the session goes on.
+    pub heartbeat: Option<ServiceEndpoint>,
+    /// Time between heartbeats; the default if `None` is 30 s.
+    pub heartbeat_interval: Option<Duration>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceEndpoint {
+    /// Where to `POST`.
+    pub url: Url,
+    /// How long to wait for an answer.
+    pub deadline: Duration,
+    /// Whether playback may not start without it.
+    pub critical: bool,
+    /// Consecutive failures after which it is left alone for a while.
+    pub breaker_failures: u32,
+    /// How long it is left alone.
+    pub breaker_open: Duration,
+}
+
+impl ServiceEndpoint {
+    /// A critical service with a second to answer.
+    #[must_use]
+    pub fn new(url: Url) -> Self {
+        Self {
+            url,
+            deadline: Duration::from_secs(1),
+            critical: true,
+            breaker_failures: 5,
+            breaker_open: Duration::from_secs(10),
+        }
+    }
+}
