@@ -42,7 +42,11 @@ pub struct PushConfig {
 
 impl Default for PushConfig {
     fn default() -> Self {
-        Self { attempts: 4, timeout_ms: 2000, queue: 32 }
+        Self {
+            attempts: 4,
+            timeout_ms: 2000,
+            queue: 32,
+        }
     }
 }
 

@@ -53,7 +53,9 @@ impl FromStr for GoDuration {
             let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
             let value: f64 = rest[..digits].parse().map_err(|_| error())?;
             rest = &rest[digits..];
-            let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+            let unit_end = rest
+                .find(|c: char| c.is_ascii_digit() || c == '.')
+                .unwrap_or(rest.len());
             total += value
                 * match &rest[..unit_end] {
                     "ms" => 0.001,
@@ -65,7 +67,9 @@ impl FromStr for GoDuration {
             rest = &rest[unit_end..];
         }
         // Whole milliseconds: what the notation can state, and what survives a round trip.
-        Duration::try_from_secs_f64((total * 1000.0).round() / 1000.0).map(GoDuration).map_err(|_| error())
+        Duration::try_from_secs_f64((total * 1000.0).round() / 1000.0)
+            .map(GoDuration)
+            .map_err(|_| error())
     }
 }
 
@@ -94,7 +98,9 @@ impl Serialize for GoDuration {
 
 impl<'de> Deserialize<'de> for GoDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -108,7 +114,7 @@ impl JsonSchema for GoDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": PATTERN })
+        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 32 })
     }
 }
 
@@ -119,8 +125,18 @@ mod tests {
 
     #[test]
     fn reads_what_go_writes() {
-        for (text, millis) in [("90s", 90_000), ("1m30s", 90_000), ("500ms", 500), ("1h", 3_600_000), ("1.5s", 1500)] {
-            assert_eq!(text.parse::<GoDuration>().unwrap(), GoDuration::from_millis(millis), "{text}");
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1m30s", 90_000),
+            ("500ms", 500),
+            ("1h", 3_600_000),
+            ("1.5s", 1500),
+        ] {
+            assert_eq!(
+                text.parse::<GoDuration>().unwrap(),
+                GoDuration::from_millis(millis),
+                "{text}"
+            );
         }
     }
 

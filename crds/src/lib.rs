@@ -3,6 +3,9 @@
 //! - [`platform`]: `StreamingPlatform`, what a platform engineer applies.
 //! - [`premiere`]: `Premiere`, an audience announced ahead of time.
 //! - [`scenario`] and [`drill`]: what is rehearsed, and one run of it.
+//! - [`crd`]: the definitions, rules included.
+//! - [`rules`]: what a definition's schema cannot say, as CEL and as a function, in the same words.
+//! - [`source`]: YAML files, every mistake with its line and column.
 //! - [`config`]: the configuration files that the operator renders and the data plane reads.
 //! - [`wire`]: what data-plane processes report over HTTP.
 //! - [`labels`] and [`names`]: how objects are named and labelled.
@@ -10,13 +13,16 @@
 //! No IO happens here.
 
 pub mod config;
+pub mod crd;
 pub mod drill;
 pub mod duration;
 pub mod labels;
 pub mod names;
 pub mod platform;
 pub mod premiere;
+pub mod rules;
 pub mod scenario;
+pub mod source;
 pub mod wire;
 
 /// API group of every resource of ours.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Input;
 use crate::duration::GoDuration;
 
 /// One live stream.
@@ -34,17 +35,6 @@ pub struct Channel {
     pub dvr_window: GoDuration,
 }
 
-/// Where a channel's pictures come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Input {
-    /// ffmpeg's own test picture with a burnt-in clock and a tone: needs no source.
-    #[default]
-    TestPattern,
-    /// Anything ffmpeg opens: a file (looped), `srt://`, `rtmp://`, `https://`.
-    Url(String),
-}
-
 /// One quality of the ladder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,6 +63,7 @@ pub struct Audio {
     pub bitrate_kbps: u32,
     /// Language (BCP 47).
     #[serde(default = "Audio::default_language")]
+    #[schemars(length(min = 2, max = 35), pattern(r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"))]
     pub language: String,
 }
 
@@ -87,7 +78,10 @@ impl Audio {
 
 impl Default for Audio {
     fn default() -> Self {
-        Self { bitrate_kbps: Self::default_bitrate(), language: Self::default_language() }
+        Self {
+            bitrate_kbps: Self::default_bitrate(),
+            language: Self::default_language(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `StreamingPlatform`: channels, regions, caches, steering and the promises made about them.
 
 mod channel;
+mod input;
 mod region;
 mod role;
 mod service;
@@ -13,13 +14,14 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use channel::{Audio, Channel, Input, Rung};
+pub use channel::{Audio, Channel, Rung};
+pub use input::Input;
 pub use region::{Placement, Region};
 pub use role::Role;
 pub use service::{CircuitBreaker, ServiceDependency, ServiceKind};
 pub use status::{
-    ChannelEndpoint, ConditionType, EdgeCapacity, RegionState, RegionStatus, RoleStatus, ServiceEndpoint, StatusEndpoints,
-    StreamingPlatformStatus,
+    ChannelEndpoint, ConditionType, EdgeCapacity, RegionState, RegionStatus, RoleStatus, ServiceEndpoint,
+    StatusEndpoints, StreamingPlatformStatus,
 };
 pub use tier::{Autoscaling, Edge, Encoder, Freshness, Origin, Probe, PushTo, Shield, Steering};
 
@@ -100,12 +102,15 @@ pub enum Environment {
 pub struct Images {
     /// Image of encoder, origin, steering and services.
     #[serde(default = "Images::default_media")]
+    #[schemars(length(min = 1, max = 512))]
     pub media: String,
     /// Image of shield and edge. Varnish has been renamed Vinyl Cache: see `cacheCommand`.
     #[serde(default = "Images::default_cache")]
+    #[schemars(length(min = 1, max = 512))]
     pub cache: String,
     /// The cache's executable in that image: `varnishd`, or `vinyld` from version 9.
     #[serde(default = "Images::default_cache_command")]
+    #[schemars(length(min = 1, max = 512))]
     pub cache_command: String,
 }
 
@@ -123,7 +128,11 @@ impl Images {
 
 impl Default for Images {
     fn default() -> Self {
-        Self { media: Self::default_media(), cache: Self::default_cache(), cache_command: Self::default_cache_command() }
+        Self {
+            media: Self::default_media(),
+            cache: Self::default_cache(),
+            cache_command: Self::default_cache_command(),
+        }
     }
 }
 
@@ -133,6 +142,7 @@ impl Default for Images {
 pub struct Resilience {
     /// How many regions may be lost at once while the rest carry the whole audience.
     #[serde(default = "one")]
+    #[schemars(range(max = 15))]
     pub regions_to_lose: u32,
     /// Concurrent viewers the platform must carry at its peak; `EvacuationSafe` is judged against it. 0: the measured audience alone.
     #[serde(default)]
@@ -141,7 +151,10 @@ pub struct Resilience {
 
 impl Default for Resilience {
     fn default() -> Self {
-        Self { regions_to_lose: one(), peak_viewers: 0 }
+        Self {
+            regions_to_lose: one(),
+            peak_viewers: 0,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Region {
     pub placement: Placement,
     /// Base URL that viewers reach the region's edges at, where it is not the address of the edge Service (a CDN, a DNS name).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub public_url: Option<String>,
 }
 

@@ -25,8 +25,14 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order in which media flows.
-    pub const ALL: [Role; 6] =
-        [Role::Encoder, Role::Origin, Role::Shield, Role::Edge, Role::Steering, Role::Services];
+    pub const ALL: [Role; 6] = [
+        Role::Encoder,
+        Role::Origin,
+        Role::Shield,
+        Role::Edge,
+        Role::Steering,
+        Role::Services,
+    ];
 
     /// The role as it is written in labels and names.
     #[must_use]

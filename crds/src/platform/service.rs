@@ -14,6 +14,7 @@ pub struct ServiceDependency {
     pub kind: ServiceKind,
     /// URL of a service that others run. Where absent, the reference implementation is deployed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub url: Option<String>,
     /// Replicas per region of the reference implementation.
     #[serde(default = "default_replicas")]
@@ -70,7 +71,10 @@ impl CircuitBreaker {
 
 impl Default for CircuitBreaker {
     fn default() -> Self {
-        Self { failures: Self::default_failures(), open_ms: Self::default_open() }
+        Self {
+            failures: Self::default_failures(),
+            open_ms: Self::default_open(),
+        }
     }
 }
 

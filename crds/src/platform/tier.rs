@@ -33,7 +33,11 @@ impl Encoder {
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { push_to: PushTo::default(), cpu_millis: Self::default_cpu(), memory_mib: Self::default_memory() }
+        Self {
+            push_to: PushTo::default(),
+            cpu_millis: Self::default_cpu(),
+            memory_mib: Self::default_memory(),
+        }
     }
 }
 
@@ -112,7 +116,10 @@ impl Freshness {
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self { enabled: true, max_age_percent: Self::default_max_age() }
+        Self {
+            enabled: true,
+            max_age_percent: Self::default_max_age(),
+        }
     }
 }
 

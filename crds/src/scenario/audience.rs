@@ -57,8 +57,18 @@ impl AccessNetwork {
     #[must_use]
     pub fn defaults() -> Vec<Self> {
         vec![
-            Self { name: "home".into(), share: 70, down_kbps: 20_000, rtt_ms: 15 },
-            Self { name: "mobile".into(), share: 30, down_kbps: 4000, rtt_ms: 50 },
+            Self {
+                name: "home".into(),
+                share: 70,
+                down_kbps: 20_000,
+                rtt_ms: 15,
+            },
+            Self {
+                name: "mobile".into(),
+                share: 30,
+                down_kbps: 4000,
+                rtt_ms: 50,
+            },
         ]
     }
 }

@@ -29,6 +29,7 @@ use crate::duration::GoDuration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScenarioSpec {
     /// One line for reports.
+    #[schemars(length(min = 1, max = 120))]
     pub title: String,
     /// Seed of every random choice of the run; `--seed` overrides it.
     #[serde(default = "default_seed")]

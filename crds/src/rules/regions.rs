@@ -1,0 +1,106 @@
+//! Regions: between them, they must be able to play.
+
+use super::{Rule, each, is_http, repeated, unless};
+use crate::platform::{Region, Role, StreamingPlatform};
+
+pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
+    Rule {
+        at: "spec.regions",
+        cel: "self.all(a, self.exists_one(b, b.name == a.name))",
+        message: "names of regions must be unique",
+        check: |platform| repeated(&platform.spec.regions, "spec.regions", |region| &region.name),
+    },
+    Rule {
+        at: "spec.regions[].roles",
+        cel: "self.all(a, self.exists_one(b, b == a))",
+        message: "a role can be stated once",
+        check: |platform| {
+            each(&platform.spec.regions, "spec.regions", ".roles", |region| {
+                region
+                    .roles
+                    .iter()
+                    .enumerate()
+                    .any(|(index, role)| region.roles[..index].contains(role))
+            })
+        },
+    },
+    Rule {
+        at: "spec.regions[]",
+        cel: "('encoder' in self.roles) == ('origin' in self.roles)",
+        message: "encoder and origin go together: a region has both or neither",
+        check: |platform| {
+            each(&platform.spec.regions, "spec.regions", ".roles", |region| {
+                region.roles.contains(&Role::Encoder) != region.roles.contains(&Role::Origin)
+            })
+        },
+    },
+    Rule {
+        at: "spec.regions",
+        cel: "self.exists(r, 'encoder' in r.roles && 'origin' in r.roles)",
+        message: "at least one region must have the roles encoder and origin",
+        check: |platform| {
+            some(platform, |region| {
+                has(region, Role::Encoder) && has(region, Role::Origin)
+            })
+        },
+    },
+    Rule {
+        at: "spec.regions",
+        cel: "self.exists(r, 'shield' in r.roles)",
+        message: "at least one region must have the role shield: edges fetch through shields, of any region",
+        check: |platform| some(platform, |region| has(region, Role::Shield)),
+    },
+    Rule {
+        at: "spec.regions",
+        cel: "self.exists(r, 'edge' in r.roles)",
+        message: "at least one region must have the role edge",
+        check: |platform| some(platform, |region| has(region, Role::Edge)),
+    },
+    Rule {
+        at: "spec.regions",
+        cel: "self.exists(r, 'steering' in r.roles)",
+        message: "at least one region must have the role steering",
+        check: |platform| some(platform, |region| has(region, Role::Steering)),
+    },
+    Rule {
+        at: "spec.regions",
+        cel: "self.exists(r, 'edge' in r.roles && r.weight > 0)",
+        message: "at least one region with edges must have a weight above 0",
+        check: |platform| some(platform, |region| has(region, Role::Edge) && region.weight > 0),
+    },
+    Rule {
+        at: "spec.regions[]",
+        cel: "!has(self.publicUrl) || self.publicUrl.startsWith('http://') || self.publicUrl.startsWith('https://')",
+        message: "publicUrl must begin with http:// or https://",
+        check: |platform| {
+            each(&platform.spec.regions, "spec.regions", ".publicUrl", |region| {
+                region.public_url.as_deref().is_some_and(|url| !is_http(url))
+            })
+        },
+    },
+    Rule {
+        at: "spec",
+        cel: "self.resilience.regionsToLose < self.regions.filter(r, 'edge' in r.roles).size()",
+        message: "resilience.regionsToLose must be less than the number of regions with edges",
+        check: |platform| {
+            let edges = platform
+                .spec
+                .regions
+                .iter()
+                .filter(|region| has(region, Role::Edge))
+                .count();
+            unless(
+                (platform.spec.resilience.regions_to_lose as usize) < edges,
+                "spec.resilience.regionsToLose",
+            )
+        },
+    },
+];
+
+pub(super) fn has(region: &Region, role: Role) -> bool {
+    region.roles.contains(&role)
+}
+
+fn some(platform: &StreamingPlatform, wanted: impl Fn(&Region) -> bool) -> Vec<String> {
+    unless(platform.spec.regions.iter().any(wanted), "spec.regions")
+}
