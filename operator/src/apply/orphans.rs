@@ -1,0 +1,69 @@
+//! What we rendered once and no longer do, pure: found by label *and* owner, so that nothing of others is ever touched.
+
+use std::collections::BTreeSet;
+
+use kube::{ResourceExt, core::DynamicObject};
+use showrunner_crds::labels;
+
+use crate::{kind::Kind, observed::Live, resources::Object};
+
+/// Objects of ours that are not among the rendered ones.
+pub(super) fn orphans<'a>(live: &'a Live, rendered: &[Object], owner: &str) -> Vec<(Kind, &'a DynamicObject)> {
+    let wanted: BTreeSet<(Kind, &str)> = rendered.iter().map(|object| (object.kind, object.name.as_str())).collect();
+    live.iter()
+        .filter(|(kind, object)| !wanted.contains(&(*kind, object.name_any().as_str())))
+        .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
+        .filter(|(_, object)| is_ours(object, owner))
+        .collect()
+}
+
+/// Whether an object is labelled as ours and controlled by the platform with this UID.
+#[must_use]
+pub(super) fn is_ours(object: &DynamicObject, owner: &str) -> bool {
+    object.labels().get(labels::APP_MANAGED_BY).is_some_and(|manager| manager == labels::MANAGER)
+        && object.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == owner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+    use showrunner_crds::platform::Role;
+
+    use super::*;
+
+    fn config_map(name: &str, manager: &str, owner: &str, controller: bool) -> (Kind, DynamicObject) {
+        let object = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "labels": { "app.kubernetes.io/managed-by": manager },
+                "ownerReferences": [{
+                    "apiVersion": "v1", "kind": "X", "name": "x", "uid": owner, "controller": controller,
+                }],
+            },
+        }))
+        .unwrap();
+        (Kind::ConfigMap, object)
+    }
+
+    #[test]
+    fn only_what_is_ours_and_unwanted_is_an_orphan() {
+        let live = Live::new([
+            config_map("wanted", "showrunner-operator", "u", true),
+            config_map("left-over", "showrunner-operator", "u", true),
+            config_map("other-platform", "showrunner-operator", "v", true),
+            config_map("other-manager", "helm", "u", true),
+            config_map("not-controlled", "showrunner-operator", "u", false),
+        ]);
+        let rendered = [Object {
+            kind: Kind::ConfigMap,
+            name: "wanted".into(),
+            region: None,
+            role: Role::Edge,
+            body: json!({}),
+        }];
+        let names: Vec<String> = orphans(&live, &rendered, "u").iter().map(|(_, object)| object.name_any()).collect();
+        assert_eq!(names, ["left-over"]);
+    }
+}

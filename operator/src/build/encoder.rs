@@ -1,0 +1,104 @@
+//! Encoders: a StatefulSet of one for each channel in each region that encodes.
+
+use k8s_openapi::{
+    api::apps::v1::{StatefulSet, StatefulSetSpec},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
+use showrunner_crds::{
+    config::{EncoderConfig, PushConfig},
+    names,
+    platform::{PushTo, Role},
+};
+
+use super::{
+    config::ConfigFile,
+    meta::{About, CHANNEL},
+    object,
+    pod::{self, Shape},
+};
+use crate::{
+    kind::Kind,
+    resources::Object,
+    validate::{Channel, Region, ValidatedPlatform, units::Mebibytes},
+};
+
+/// ffmpeg's segments pass through here on their way to the origins.
+const WORK: (&str, &str, Mebibytes) = ("work", "/var/lib/showrunner", Mebibytes(512));
+/// Scratch that programs expect.
+pub(super) const TMP: (&str, &str, Mebibytes) = ("tmp", "/tmp", Mebibytes(64));
+
+pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Object> {
+    platform
+        .channels
+        .iter()
+        .flat_map(|channel| encoder(platform, region, channel))
+        .collect()
+}
+
+fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel) -> Vec<Object> {
+    let name = names::encoder(platform.name.as_str(), region.name.as_str(), channel.name.as_str());
+    let about = About::new(platform, Some(&region.name), Role::Encoder).detail(CHANNEL, channel.name.as_str());
+    let config = ConfigFile::json(
+        "encoder.json",
+        &EncoderConfig {
+            channel: channel.name.to_string(),
+            region: region.name.to_string(),
+            input: channel.input.clone(),
+            ladder: channel.ladder.clone(),
+            audio: channel.audio.clone(),
+            frame_rate: channel.frame_rate,
+            segment_seconds: channel.segment_seconds,
+            origins: push_targets(platform, region),
+            push: PushConfig::default(),
+        },
+    );
+    let template = pod::template(Shape {
+        about,
+        node_selector: &region.node_selector,
+        image: &platform.images.media,
+        command: None,
+        args: vec!["encoder".into(), "--config".into(), config.path()],
+        config_map: name.clone(),
+        config_hash: Some(config.hash()),
+        secret: None,
+        scratch: vec![WORK, TMP],
+        admin_port: false,
+        cpu: platform.encoder.cpu,
+        memory: platform.encoder.memory,
+        pre_stop: None,
+        grace_seconds: 15,
+        annotations: [].into(),
+        spread_by_revision: false,
+    });
+    let set = StatefulSet {
+        metadata: about.meta(name.clone()),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(1),
+            pod_management_policy: Some("Parallel".into()),
+            selector: LabelSelector {
+                match_labels: Some(about.selector()),
+                ..LabelSelector::default()
+            },
+            template,
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    };
+    vec![
+        config.config_map(about, name),
+        object(Kind::StatefulSet, Some(&region.name), Role::Encoder, &set),
+    ]
+}
+
+/// Base URLs of the origins a region's encoders push to: its own first.
+fn push_targets(platform: &ValidatedPlatform, region: &Region) -> Vec<String> {
+    let regions = match platform.encoder.push_to {
+        PushTo::AllOrigins => super::origin::by_nearness(platform, region),
+        PushTo::LocalOrigins => vec![region],
+    };
+    regions
+        .into_iter()
+        .flat_map(|origin| super::origin::replica_services(platform, origin))
+        .map(|service| platform.base_url(&service))
+        .collect()
+}

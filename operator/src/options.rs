@@ -1,0 +1,39 @@
+//! How the operator runs.
+
+use std::time::Duration;
+
+/// Settings of [`crate::run`].
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    /// Namespace to serve; all of them where absent.
+    pub namespace: Option<String>,
+    /// Time between looks while there is an audience, a premiere or a raised floor.
+    pub busy_interval: Duration,
+    /// Time between looks otherwise: how late the first viewers are noticed.
+    pub idle_interval: Duration,
+    /// Time that what spans regions, and each region by itself, may take to be applied, for each stage.
+    pub apply_deadline: Duration,
+    /// Time that reading, and writing status, may take.
+    pub request_deadline: Duration,
+    /// How long changes are gathered before a platform is looked at.
+    pub debounce: Duration,
+    /// Platforms looked at concurrently.
+    pub concurrency: u16,
+    /// Name of this instance in events; the host's name where absent.
+    pub instance: Option<String>,
+}
+
+impl Default for OperatorOptions {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            busy_interval: Duration::from_millis(2500),
+            idle_interval: Duration::from_secs(10),
+            apply_deadline: Duration::from_secs(15),
+            request_deadline: Duration::from_secs(10),
+            debounce: Duration::from_millis(200),
+            concurrency: 4,
+            instance: None,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One look at one platform: the five steps in a row.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::{
+        controller::Action,
+        events::{Event, EventType, Recorder},
+        reflector::ObjectRef,
+    },
+};
+use showrunner_crds::platform::{StreamingPlatform, StreamingPlatformStatus};
+use tracing::{debug, info, warn};
+
+use crate::{
+    apply::{Applier, ApplyError},
+    backoff,
+    build::{Input, build},
+    dereference::{DereferenceError, ask_audience, dereference},
+    floor::{Demand, floors},
+    memory::Memory,
+    observed::{Addresses, Observed},
+    options::OperatorOptions,
+    premiere,
+    status::{self, Facts, StatusError, Transition},
+    topology::Topology,
+    validate::validate,
+};
+
+/// Memory of a platform that was not looked at for this long is dropped.
+const FORGET: Duration = Duration::from_secs(3600);
+/// An event's note may have this many bytes.
+const LONGEST_NOTE: usize = 1000;
+
+/// Why a look failed, by step. A spec that is refused is no failure: it is reported in the status.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The world could not be seen.
+    #[error("dereference: {0}")]
+    Dereference(#[from] DereferenceError),
+    /// The objects that span regions could not be applied.
+    #[error("apply: {0}")]
+    Apply(#[from] ApplyError),
+    /// Status could not be written.
+    #[error("update status: {0}")]
+    Status(#[from] StatusError),
+    /// Writing status took too long.
+    #[error("status was not written within {0:?}")]
+    StatusDeadline(Duration),
+}
+
+/// What every look shares.
+#[expect(missing_debug_implementations, reason = "a client has no state worth printing")]
+pub struct Context {
+    client: Client,
+    options: OperatorOptions,
+    recorder: Recorder,
+    memories: Mutex<HashMap<ObjectRef<StreamingPlatform>, Memory>>,
+}
+
+impl Context {
+    /// A context without memories.
+    #[must_use]
+    pub fn new(client: Client, options: OperatorOptions) -> Self {
+        let reporter = kube::runtime::events::Reporter {
+            controller: showrunner_crds::labels::MANAGER.to_owned(),
+            instance: options.instance.clone(),
+        };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, options, recorder, memories: Mutex::default() }
+    }
+
+    /// Works on the memory of a platform; never across an await.
+    fn remember<T>(&self, platform: &StreamingPlatform, work: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        work(memories.entry(ObjectRef::from_obj(platform)).or_default())
+    }
+
+    fn forget_others(&self, now: Timestamp) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.retain(|_, memory| memory.seen.is_none_or(|seen| now.duration_since(seen).unsigned_abs() < FORGET));
+    }
+}
+
+/// Looks at a platform and makes it so.
+pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if platform.metadata.deletion_timestamp.is_some() {
+        // Whatever holds it back is not ours: we set no finalizer.
+        return Ok(Action::await_change());
+    }
+    let Context { client, options, .. } = &*context;
+    let observed = dereference(client, &platform, options.request_deadline).await?;
+    let validated = match validate(&platform) {
+        Ok(validated) => validated,
+        Err(error) => {
+            let generation = platform.metadata.generation.unwrap_or(0);
+            let status = status::refused(&error, platform.status.as_ref(), generation, observed.now);
+            write_status(&context, &platform, &status).await?;
+            return Ok(Action::await_change());
+        }
+    };
+
+    let look = context.remember(&platform, |memory| {
+        memory.seen = Some(observed.now);
+        (memory.ask_again(observed.now, options.busy_interval), memory.secret_again(observed.now))
+    });
+    let (ask, ensure_secret) = look;
+    let answers = if ask { ask_audience(client, &observed.pods).await } else { Vec::new() };
+    let addresses = Addresses::read(&validated, &observed.live);
+    let unavailable = status::unavailable(&validated, &observed.live);
+    let announced = observed.premieres.iter().map(|premiere| premiere::announced(&premiere.spec, observed.now)).sum();
+    let (audience, floors) = context.remember(&platform, |memory| {
+        memory.reports.take(observed.now, answers);
+        let audience = memory.reports.audience(&validated);
+        let demand = Demand { audience: &audience.regions, announced, unavailable: &unavailable };
+        let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
+        (audience, held)
+    });
+
+    let prepared = build(Input { platform: &validated, addresses: &addresses, floors: &floors });
+    let applier = Applier {
+        client,
+        platform: &validated,
+        live: &observed.live,
+        deadline: options.apply_deadline,
+        ensure_secret,
+    };
+    let applied = applier.apply(prepared).await.inspect_err(|_| {
+        context.remember(&platform, Memory::forget_secret);
+    })?;
+    let topology = Topology::of(&validated);
+    let status = status::compute(&Facts {
+        platform: &validated,
+        applied: &applied,
+        observed: &observed,
+        addresses: &addresses,
+        audience: &audience,
+        floors: &floors,
+        topology: &topology,
+    });
+    write_status(&context, &platform, &status).await?;
+    for premiere in &observed.premieres {
+        status::update_premiere(client, premiere, premiere::phase(&premiere.spec, observed.now)).await?;
+    }
+
+    context.forget_others(observed.now);
+    if !applied.failures().is_empty() {
+        return Ok(Action::requeue(wait_after_failure(&context, &platform)));
+    }
+    context.remember(&platform, |memory| memory.failures = 0);
+    let raised = floors.values().any(|floor| floor.replicas > validated.edge.autoscaling.min);
+    let busy = audience.total() > 0 || raised || announced > 0.0;
+    Ok(Action::requeue(next_look(options, &observed, busy)))
+}
+
+/// When to look again if nothing changes before.
+fn next_look(options: &OperatorOptions, observed: &Observed, busy: bool) -> Duration {
+    let regular = if busy { options.busy_interval } else { options.idle_interval };
+    let changes = observed.premieres.iter().filter_map(|premiere| premiere::next_change(&premiere.spec, observed.now));
+    changes.map(|change| change.unsigned_abs().max(Duration::from_millis(100))).fold(regular, Duration::min)
+}
+
+/// What happens after a look that failed: it is tried again, ever later, each platform by its own count.
+pub fn on_error(platform: Arc<StreamingPlatform>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let wait = wait_after_failure(&context, &platform);
+    warn!(platform = %platform.name_any(), namespace = ?platform.namespace(), %error, ?wait, "reconciliation failed");
+    Action::requeue(wait)
+}
+
+fn wait_after_failure(context: &Context, platform: &StreamingPlatform) -> Duration {
+    let failures = context.remember(platform, |memory| {
+        memory.failures = memory.failures.saturating_add(1);
+        memory.failures
+    });
+    backoff::after(failures, rand::random())
+}
+
+async fn write_status(
+    context: &Context,
+    platform: &StreamingPlatform,
+    status: &StreamingPlatformStatus,
+) -> Result<(), ReconcileError> {
+    let deadline = context.options.request_deadline;
+    let writing = status::update_platform(&context.client, platform, status);
+    let written =
+        tokio::time::timeout(deadline, writing).await.map_err(|_| ReconcileError::StatusDeadline(deadline))??;
+    if written {
+        for transition in status::transitions(platform.status.as_ref(), status) {
+            publish(context, platform, transition).await;
+        }
+    }
+    Ok(())
+}
+
+/// Events are a courtesy: one that cannot be written is logged and forgotten.
+async fn publish(context: &Context, platform: &StreamingPlatform, transition: Transition) {
+    let Transition { warning, reason, mut note } = transition;
+    let name = platform.name_any();
+    info!(platform = %name, %reason, %note, "transition");
+    let end = (0..=LONGEST_NOTE.min(note.len())).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
+    note.truncate(end);
+    let event = Event {
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason,
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let reference = platform.object_ref(&());
+    let publishing = context.recorder.publish(&event, &reference);
+    match tokio::time::timeout(context.options.request_deadline, publishing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(platform = %name, %error, "event not written"),
+        Err(_) => debug!(platform = %name, "event not written in time"),
+    }
+}

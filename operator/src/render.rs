@@ -1,0 +1,23 @@
+//! Everything that would be applied for a platform file, without a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use showrunner_crds::platform::StreamingPlatform;
+
+use crate::{
+    build::{Input, build},
+    floor::{Demand, floors},
+    observed::Addresses,
+    validate::{ValidateError, validate},
+};
+
+/// Renders every object, in the order in which they would be applied. Addresses that only a cluster can give are empty, and
+/// the Secret with the signing key is not among them: it is made in the cluster.
+pub fn render(platform: &StreamingPlatform) -> Result<Vec<Value>, ValidateError> {
+    let validated = validate(platform)?;
+    let nobody = Demand { audience: &BTreeMap::new(), announced: 0.0, unavailable: &BTreeSet::new() };
+    let floors = floors(&validated, &nobody);
+    let resources = build(Input { platform: &validated, addresses: &Addresses::default(), floors: &floors });
+    Ok(resources.objects().iter().map(|object| object.body.clone()).collect())
+}
