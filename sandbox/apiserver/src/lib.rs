@@ -21,6 +21,7 @@ mod handlers;
 mod jsonpath;
 mod metrics;
 mod nodes;
+mod openapi;
 mod patch;
 mod registry;
 mod request;

@@ -10,7 +10,7 @@ use crate::body::ApiBody;
 use crate::discovery;
 use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult};
-use crate::handlers::{Call, answer, list, mutate, patch, watch};
+use crate::handlers::{Call, list, mutate, patch, watch};
 use crate::request::{self, Query};
 
 /// Answers a request; errors become Status objects.
@@ -81,9 +81,4 @@ fn status_verb(call: &Call) -> ApiResult<Response<ApiBody>> {
         Method::PATCH => patch::patch(call),
         _ => Err(ApiError::method_not_allowed()),
     }
-}
-
-/// Plain answers that need no resource.
-pub(crate) fn ok() -> Response<ApiBody> {
-    answer::text("ok")
 }

@@ -5,4 +5,6 @@ pub(crate) mod fields;
 pub(crate) mod item;
 pub(crate) mod managers;
 pub(crate) mod merge;
+#[cfg(test)]
+mod properties;
 pub(crate) mod update;

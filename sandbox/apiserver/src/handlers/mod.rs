@@ -2,16 +2,21 @@
 
 pub(crate) mod answer;
 pub(crate) mod list;
+pub(crate) mod log;
 pub(crate) mod mutate;
 pub(crate) mod patch;
+pub(crate) mod pods;
+pub(crate) mod proxy;
+pub(crate) mod scale;
 pub(crate) mod watch;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Method, Response};
 
+use crate::body::ApiBody;
 use crate::engine::{Engine, Strictness, WriteOptions};
 use crate::error::{ApiError, ApiResult};
 use crate::registry::ResourceDef;
@@ -101,7 +106,15 @@ impl Call {
 }
 
 /// Subresources other than status.
-pub(crate) async fn subresource(call: Call) -> ApiResult<http::Response<crate::body::ApiBody>> {
-    let _ = call;
-    Err(ApiError::no_such_path())
+pub(crate) async fn subresource(call: Call) -> ApiResult<Response<ApiBody>> {
+    let name = call.path.subresource.clone().unwrap_or_default();
+    match (name.as_str(), &call.parts.method) {
+        ("scale", _) if call.def.scale.is_some() => scale::serve(&call),
+        ("binding", &Method::POST) if call.def.is("", "Pod") => pods::bind(&call),
+        ("eviction", &Method::POST) if call.def.is("", "Pod") => pods::evict(&call),
+        ("log", &Method::GET) if call.def.is("", "Pod") => log::serve(&call).await,
+        ("proxy", _) if call.def.is("", "Pod") || call.def.is("", "Service") => proxy::serve(&call).await,
+        ("binding" | "eviction" | "log", _) if call.def.is("", "Pod") => Err(ApiError::method_not_allowed()),
+        _ => Err(ApiError::no_such_path()),
+    }
 }

@@ -97,12 +97,17 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, TraceError> {
-        if expectation(&visitor) == "IntOrString" {
+        let expectation = expectation(&visitor);
+        if expectation == "IntOrString" {
             self.set(Ty::IntOrString, None);
             return visitor.visit_i64(0);
         }
         self.set(Ty::Any, None);
-        visitor.visit_unit()
+        match expectation.as_str() {
+            "JSONSchemaPropsOrBool" => visitor.visit_bool(true),
+            "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrStringArray" => visitor.visit_seq(OneItem(None)),
+            _ => visitor.visit_unit(),
+        }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceError> {
@@ -192,14 +197,10 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     ) -> Result<V::Value, TraceError> {
         let key = (name, fields);
         let known = self.tracer.known.borrow().get(&key).cloned();
-        if let Some(known) = known {
+        if let Some(None) = known {
             // A type inside itself (JSONSchemaProps) is open from the second level on.
-            *self.out = known.unwrap_or_else(|| Schema::any().clone());
-            return visitor.visit_map(Fields {
-                tracer: self.tracer,
-                fields: [].iter_mut(),
-                current: None,
-            });
+            *self.out = Schema::any().clone();
+            return visitor.visit_map(Fields { tracer: self.tracer, fields: [].iter_mut(), current: None });
         }
         self.tracer.known.borrow_mut().insert(key, None);
         let mut traced: Vec<(&'static str, Arc<Schema>)> = fields.iter().map(|f| (*f, Arc::default())).collect();
@@ -228,7 +229,8 @@ impl<'de> Deserializer<'de> for Probe<'_> {
             .map(|(field, schema)| (field.to_owned(), schema))
             .collect();
         annotate::annotate(&mut schema);
-        let schema = Arc::new(schema);
+        // A value was needed either way; the schema is shared with the first trace of the type.
+        let schema = known.flatten().unwrap_or_else(|| Arc::new(schema));
         self.tracer.known.borrow_mut().insert(key, Some(schema.clone()));
         *self.out = schema;
         Ok(value)

@@ -62,7 +62,7 @@ async fn conflicts_are_named_and_can_be_forced() {
     );
     // The same value is no conflict: both own it, and it stays until both let go.
     apply(&cluster, "three", &json!({"a": "1"})).await.unwrap();
-    let kept = apply(&cluster, "one", &json!({})).await.unwrap();
+    let kept = apply(&cluster, "one", &Value::Null).await.unwrap();
     assert_eq!(data(&kept), json!({"a": "1"}));
     let api: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
     let forced = api

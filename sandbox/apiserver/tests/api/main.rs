@@ -8,4 +8,7 @@ mod apply;
 mod collection;
 mod crud;
 mod custom;
+mod discovery;
+mod kubectl;
+mod nodes;
 mod watch;
