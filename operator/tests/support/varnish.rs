@@ -197,7 +197,9 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         };
         tokio::time::sleep(delay).await;
         let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        if reader.get_mut().write_all(answer.as_bytes()).await.is_err() {
+        // The cache's probes read to the end of the connection, and say so.
+        let last = head.to_ascii_lowercase().contains("connection: close");
+        if reader.get_mut().write_all(answer.as_bytes()).await.is_err() || last {
             return;
         }
     }
@@ -237,7 +239,7 @@ impl Cache {
                     .replace("$(POD_NAME)", "pod-under-test")
             }))
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("varnishd is installed (apt-get install varnish)");
