@@ -69,7 +69,8 @@ pub(super) async fn run(
     Ok((reports?, metrics))
 }
 
-/// goose as a quiet guest: no listener, no printing, no reset, no report of its own, and it ends when its users do.
+/// goose as a quiet guest: no listener, no printing, no report of its own, and it ends when its users do. (With iterations set
+/// it never resets its metrics.)
 fn configure(users: usize) -> Result<GooseAttack, GooseError> {
     let attack = GooseAttack::initialize_with_config(GooseConfiguration::default())?
         .set_default(GooseDefault::Users, users)?
@@ -78,7 +79,6 @@ fn configure(users: usize) -> Result<GooseAttack, GooseError> {
         .set_default(GooseDefault::NoTelnet, true)?
         .set_default(GooseDefault::NoWebSocket, true)?
         .set_default(GooseDefault::NoPrintMetrics, true)?
-        .set_default(GooseDefault::NoResetMetrics, true)?
         .set_default(GooseDefault::Quiet, 3)?;
     attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())
 }
@@ -139,5 +139,9 @@ async fn hand_over(user: &mut GooseUser, meter: &Meter) -> Result<(), AudienceEr
 }
 
 fn goose_error(error: &GooseError) -> AudienceError {
-    AudienceError::Goose(error.to_string())
+    // goose's own words leave out which option it was.
+    AudienceError::Goose(match error {
+        GooseError::InvalidOption { option, value, detail } => format!("{option} = {value:?}: {detail}"),
+        other => other.to_string(),
+    })
 }
