@@ -3,6 +3,10 @@
 //! Nothing here needs root or namespaces: a pod has an address of 127.0.0.0/8, a Service is a userspace proxy, and a
 //! fault is what that proxy does to the bytes. Everything talks to the API server through an ordinary client.
 
+pub mod agent;
 pub mod key;
 pub mod network;
 pub mod quantity;
+
+pub use agent::runtime::{NodeRuntime, StopError};
+pub use agent::{CrashBackoff, ImageTable, NodeConfig, RuntimeConfig, reap_stale};

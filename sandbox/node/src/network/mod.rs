@@ -34,7 +34,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
 
 /// Settings of a [`Network`].
@@ -117,6 +117,7 @@ pub(crate) struct Inner {
     slots: Arc<Semaphore>,
     ordinal: AtomicU64,
     closing: CancellationToken,
+    services: watch_channel::Sender<u64>,
 }
 
 /// The network of one cluster. Clones share it; [`Network::close`] ends it.
@@ -141,6 +142,7 @@ impl Network {
             slots: Arc::new(Semaphore::new(config.max_connections)),
             ordinal: AtomicU64::new(0),
             closing: CancellationToken::new(),
+            services: watch_channel::Sender::new(0),
             config,
         }))
     }
@@ -219,7 +221,13 @@ impl Network {
     /// which a later call tries again.
     pub fn set_services(&self, table: ServiceTable) -> Vec<(Ipv4Addr, u16, io::Error)> {
         let table = Arc::new(table);
-        *self.0.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&table);
+        let before = {
+            let mut current = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, Arc::clone(&table))
+        };
+        if !table.same_names(&before) {
+            self.0.services.send_modify(|count| *count = count.wrapping_add(1));
+        }
         let mut listeners = self.0.listeners();
         let mut desired: BTreeMap<(Ipv4Addr, u16), Route> = BTreeMap::new();
         for (service, entry) in &table.services {
@@ -249,6 +257,11 @@ impl Network {
             }
         }
         failed
+    }
+
+    /// Moves when Services or their ports come or go (not when their endpoints do).
+    pub fn services_changed(&self) -> watch_channel::Receiver<u64> {
+        self.0.services.subscribe()
     }
 
     /// Puts a fault in force under a name, replacing what that name stood for.

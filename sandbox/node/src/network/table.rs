@@ -66,6 +66,15 @@ impl ServiceTable {
         Self { services }
     }
 
+    /// Whether the same Services exist in both, under the same names and with the same ports.
+    pub fn same_names(&self, other: &Self) -> bool {
+        let names = |(key, entry): (&'_ ServiceKey, &'_ ServiceEntry)| {
+            (key.clone(), entry.external_name.clone(), entry.ports.keys().copied().collect::<Vec<_>>())
+        };
+        self.services.len() == other.services.len()
+            && self.services.iter().map(names).eq(other.services.iter().map(names))
+    }
+
     /// Backends for one port of a Service; with a hostname, only the endpoint of that name.
     pub fn backends(&self, service: &ServiceKey, port: u16, hostname: Option<&str>) -> Vec<Backend> {
         let all = self.services.get(service).and_then(|entry| entry.ports.get(&port));
