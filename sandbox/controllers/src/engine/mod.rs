@@ -8,7 +8,7 @@ use kube::runtime::watcher;
 
 /// What can go wrong in one reconciliation. The queue retries with backoff; nothing here is fatal.
 #[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
+pub(crate) enum ReconcileError {
     /// The API server refused or could not be reached.
     #[error("the API server: {0}")]
     Api(#[from] kube::Error),
