@@ -46,7 +46,10 @@ pub fn to_yaml(crd: &CustomResourceDefinition) -> String {
 /// All definitions as one YAML stream.
 #[must_use]
 pub fn all_yaml() -> String {
-    all_crds().iter().map(|crd| format!("---\n{}", to_yaml(crd))).collect()
+    all_crds()
+        .iter()
+        .flat_map(|crd| ["---\n".to_owned(), to_yaml(crd)])
+        .collect()
 }
 
 /// The `openAPIV3Schema` of a definition's only version, as JSON.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "DrillStatus",
     category = "showrunner",
+    doc = "One run of a scenario against a platform.",
     printcolumn = r#"{"name":"Scenario","type":"string","jsonPath":".spec.scenario"}"#,
     printcolumn = r#"{"name":"Platform","type":"string","jsonPath":".spec.platform"}"#,
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,

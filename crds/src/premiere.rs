@@ -17,6 +17,7 @@ use crate::duration::GoDuration;
     status = "PremiereStatus",
     shortname = "prem",
     category = "showrunner",
+    doc = "An audience announced ahead of time, so that the platform is warm when it comes.",
     printcolumn = r#"{"name":"Platform","type":"string","jsonPath":".spec.platform"}"#,
     printcolumn = r#"{"name":"Start","type":"date","jsonPath":".spec.start"}"#,
     printcolumn = r#"{"name":"Viewers","type":"integer","jsonPath":".spec.expectedViewers"}"#,

@@ -36,6 +36,7 @@ pub use tier::{Autoscaling, Edge, Encoder, Freshness, Origin, Probe, PushTo, Shi
     shortname = "sp",
     shortname = "platform",
     category = "showrunner",
+    doc = "A streaming platform: what is encoded, where it is served from, and what it must withstand.",
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Regions","type":"string","jsonPath":".status.summary"}"#,
     printcolumn = r#"{"name":"Audience","type":"integer","jsonPath":".status.audience"}"#,

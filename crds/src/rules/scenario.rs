@@ -93,7 +93,9 @@ impl Found {
             ),
         ];
         for (paths, message) in unique {
-            paths.into_iter().for_each(|path| self.add(path, message));
+            for path in paths {
+                self.add(path, message);
+            }
         }
         let mut regions = BTreeSet::new();
         for (index, share) in audience.regions.iter().enumerate() {
@@ -306,7 +308,7 @@ impl Found {
                     self.region(platform, region, None, format!("{path}.regionLoss.region"));
                 }
                 FaultAction::PodKill { role, region, .. } => {
-                    self.target(platform, *role, region.as_deref(), &path, "podKill")
+                    self.target(platform, *role, region.as_deref(), &path, "podKill");
                 }
                 FaultAction::NetworkDelay { role, region, .. } => {
                     self.target(platform, *role, region.as_deref(), &path, "networkDelay");
@@ -352,16 +354,15 @@ impl Found {
     }
 
     fn target(&mut self, platform: &StreamingPlatformSpec, role: Role, region: Option<&str>, path: &str, action: &str) {
-        match region {
-            Some(region) => self.region(platform, region, Some(role), format!("{path}.{action}.region")),
-            None => {
-                let anywhere = platform.regions.iter().any(|region| region.roles.contains(&role));
-                self.require(
-                    anywhere,
-                    format!("{path}.{action}.role"),
-                    format!("no region has the role {role}"),
-                );
-            }
+        if let Some(region) = region {
+            self.region(platform, region, Some(role), format!("{path}.{action}.region"));
+        } else {
+            let anywhere = platform.regions.iter().any(|region| region.roles.contains(&role));
+            self.require(
+                anywhere,
+                format!("{path}.{action}.role"),
+                format!("no region has the role {role}"),
+            );
         }
     }
 

@@ -78,6 +78,7 @@ impl AccessNetwork {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Phase {
     /// Name, unique in the scenario; faults and gates refer to it.
+    #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// How long it lasts.
     pub duration: GoDuration,

@@ -9,7 +9,8 @@ use crate::{duration::GoDuration, platform::Role};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// Name, unique in the scenario; gates refer to it.
+    /// Name, a DNS label unique in the scenario: it becomes part of the name of what injects it, and gates refer to it.
+    #[schemars(length(min = 1, max = 40), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// When it begins.
     pub start: FaultStart,

@@ -10,6 +10,7 @@ use crate::duration::GoDuration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gate {
     /// Name, unique in the scenario.
+    #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// What is measured and what it must be.
     pub check: GateCheck,

@@ -24,6 +24,7 @@ use crate::duration::GoDuration;
     namespaced,
     shortname = "scn",
     category = "showrunner",
+    doc = "A rehearsal: load phases, faults on a timeline, and gates.",
     printcolumn = r#"{"name":"Title","type":"string","jsonPath":".spec.title"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

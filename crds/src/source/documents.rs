@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
             Ok(nodes) if nodes.is_empty() => {
                 reader
                     .findings
-                    .push(Finding::new(Place::default(), "", "the file is empty"))
+                    .push(Finding::new(Place::default(), "", "the file is empty"));
             }
             Ok(nodes) => nodes.into_iter().for_each(|node| reader.document(node)),
             Err(finding) => reader.findings.push(finding),

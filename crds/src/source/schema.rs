@@ -25,8 +25,7 @@ pub(super) fn check(node: &Node, schema: &Value, path: &str, findings: &mut Vec<
             }
         }
         (Kind::Text(text), "string") => string(text, schema).into_iter().for_each(say),
-        (Kind::Integer(value), "integer") => range(*value as f64, schema).into_iter().for_each(say),
-        (Kind::Integer(value), "number") => range(*value as f64, schema).into_iter().for_each(say),
+        (Kind::Integer(value), "integer" | "number") => range(*value as f64, schema).into_iter().for_each(say),
         (Kind::Float(value), "number") => range(*value, schema).into_iter().for_each(say),
         (Kind::Bool(_), "boolean") | (_, "") => {}
         (Kind::Null, _) if schema["nullable"] == true => {}
@@ -217,5 +216,64 @@ fn join(path: &str, name: &str) -> String {
         name.to_owned()
     } else {
         format!("{path}.{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{crd, source::tree};
+
+    /// An API server refuses a definition whose defaults break its own schema.
+    fn defaults(schema: &Value, path: &str) {
+        if let Some(default) = schema.get("default") {
+            // JSON is YAML; a default of an object's is read as the object would be.
+            let text = serde_json::to_string(&serde_json::json!([default])).unwrap();
+            let nodes = tree::parse(&text).unwrap();
+            let mut findings = vec![];
+            check(
+                &nodes[0],
+                &serde_json::json!({"type": "array", "items": schema}),
+                path,
+                &mut findings,
+            );
+            assert!(findings.is_empty(), "{path}: {findings:?}");
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            defaults(property, &join(path, name));
+        }
+        if schema["items"].is_object() {
+            defaults(&schema["items"], &format!("{path}[]"));
+        }
+    }
+
+    #[test]
+    fn defaults_satisfy_their_own_schema() {
+        for crd in crd::all_crds() {
+            defaults(&crd::schema(&crd), &crd.spec.names.kind);
+        }
+    }
+
+    #[test]
+    fn every_pattern_compiles() {
+        fn patterns(schema: &Value, found: &mut Vec<String>) {
+            match schema {
+                Value::Object(fields) => {
+                    found.extend(fields.get("pattern").and_then(Value::as_str).map(str::to_owned));
+                    fields.values().for_each(|value| patterns(value, found));
+                }
+                Value::Array(items) => items.iter().for_each(|item| patterns(item, found)),
+                _ => {}
+            }
+        }
+        let mut found = vec![];
+        crd::all_crds()
+            .iter()
+            .for_each(|crd| patterns(&crd::schema(crd), &mut found));
+        assert!(!found.is_empty());
+        for pattern in found {
+            assert!(Regex::new(&pattern).is_ok(), "{pattern}");
+        }
     }
 }

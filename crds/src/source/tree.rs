@@ -162,7 +162,11 @@ impl From<Spanned<Raw>> for Node {
                         // Nothing stands there to point at.
                         value.place = place;
                     }
-                    Entry { key: key.value, place, value }
+                    Entry {
+                        key: key.value,
+                        place,
+                        value,
+                    }
                 };
                 Kind::Map(entries.into_iter().map(entry).collect())
             }
