@@ -20,7 +20,7 @@ pub fn format(duration: Duration) -> String {
     parts
         .iter()
         .filter(|(value, _)| *value > 0)
-        .map(|(value, unit)| format!("{value}{unit}"))
+        .flat_map(|(value, unit)| [value.to_string(), (*unit).to_owned()])
         .collect()
 }
 
