@@ -1,1 +1,219 @@
-//! See ARCHITECTURE.md.
+//! An embedded Kubernetes that runs pods as local processes: API server, controllers, scheduler, nodes, network and faults
+//! in one process, on loopback, without root.
+//!
+//! It knows nothing of what runs in it: any operator can use it. See [`Sandbox::start`].
+
+mod config;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ObjectMeta, PostParams},
+    runtime::{conditions::is_crd_established, wait::await_condition},
+};
+use showrunner_apiserver::{ApiServer, ApiServerConfig, ListenHandle};
+use showrunner_controllers::{ControllersHandle, spawn_all};
+use showrunner_node::NodeRuntime;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use config::SandboxConfig;
+pub use showrunner_controllers::ControllersConfig;
+pub use showrunner_node::{ImageTable, NodeConfig, RuntimeConfig};
+
+/// How long a CustomResourceDefinition may take to be established.
+const ESTABLISHED: Duration = Duration::from_secs(10);
+/// How long pods get to end when the sandbox stops.
+const STOP: Duration = Duration::from_secs(20);
+
+/// What can go wrong with a sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The disk or the loopback network refused.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The API server refused.
+    #[error("{what}: {source}")]
+    Api {
+        /// What was attempted.
+        what: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// A CustomResourceDefinition was not established.
+    #[error("CustomResourceDefinition {name} was not established: {why}")]
+    NotEstablished {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The node runtime could not be set up.
+    #[error("nodes: {0}")]
+    Nodes(String),
+}
+
+impl SandboxError {
+    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Api { what, source: Box::new(source) }
+    }
+}
+
+/// A running sandbox. [`Sandbox::stop`] ends it. A process that dies takes its pods with it.
+pub struct Sandbox {
+    api: ApiServer,
+    listening: ListenHandle,
+    kubeconfig: PathBuf,
+    runtime: Arc<NodeRuntime>,
+    controllers: ControllersHandle,
+    chaos: JoinHandle<()>,
+    stop: CancellationToken,
+    root: PathBuf,
+}
+
+impl Sandbox {
+    /// Starts API server, controllers, nodes and the Chaos Mesh resources.
+    pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
+        let root = config.root;
+        std::fs::create_dir_all(&root).map_err(SandboxError::io(format!("cannot create {}", root.display())))?;
+        let api = ApiServer::new(ApiServerConfig::default());
+        let listening = api
+            .listen(config.listen)
+            .await
+            .map_err(SandboxError::io(format!("the API server cannot listen on {}", config.listen)))?;
+        write_kubeconfig(&config.kubeconfig, &api.kubeconfig_yaml(listening.addr()))?;
+        let stop = CancellationToken::new();
+        let client = api.client("default");
+        let runtime_config = RuntimeConfig {
+            images: config.images,
+            network: showrunner_node::network::NetworkConfig { seed: config.seed, ..Default::default() },
+            ..RuntimeConfig::new(&root)
+        };
+        let runtime = NodeRuntime::new(runtime_config, client.clone())
+            .map_err(SandboxError::io(format!("the nodes cannot use {}", root.display())))?;
+        api.set_nodes(runtime.clone());
+        let controllers = spawn_all(client.clone(), config.controllers, stop.child_token());
+        for node in config.nodes {
+            runtime.spawn_node(node);
+        }
+        let chaos = tokio::spawn(std::future::pending());
+        let sandbox =
+            Self { api, listening, kubeconfig: config.kubeconfig, runtime, controllers, chaos, stop, root };
+        sandbox.install(chaos_mesh_rs::crds()).await?;
+        Ok(sandbox)
+    }
+
+    /// A client in this process.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.api.client("default")
+    }
+
+    /// Where the API server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listening.addr()
+    }
+
+    /// A kubeconfig for it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &std::path::Path {
+        &self.kubeconfig
+    }
+
+    /// The folder of pods and logs.
+    #[must_use]
+    pub fn root(&self) -> &std::path::Path {
+        &self.root
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &Arc<NodeRuntime> {
+        &self.runtime
+    }
+
+    /// Why the sandbox is broken, if it is: a controller or the fault controller died.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        if let Some(error) = self.controllers.failure() {
+            return Some(error.to_string());
+        }
+        self.chaos.is_finished().then(|| "the fault controller ended".to_owned())
+    }
+
+    /// Creates CustomResourceDefinitions and waits until they are served.
+    pub async fn install(&self, crds: Vec<CustomResourceDefinition>) -> Result<(), SandboxError> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client());
+        for crd in crds {
+            let name = crd.name_any();
+            api.create(&PostParams::default(), &crd)
+                .await
+                .map_err(SandboxError::api(format!("cannot install CustomResourceDefinition {name}")))?;
+            let established = await_condition(api.clone(), &name, is_crd_established());
+            let why = match timeout(ESTABLISHED, established).await {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("not within {} s", ESTABLISHED.as_secs()),
+            };
+            return Err(SandboxError::NotEstablished { name, why });
+        }
+        Ok(())
+    }
+
+    /// Creates a namespace; one that is there already is fine.
+    pub async fn ensure_namespace(&self, name: &str) -> Result<(), SandboxError> {
+        let api: Api<Namespace> = Api::all(self.client());
+        let namespace =
+            Namespace { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..Namespace::default() };
+        match api.create(&PostParams::default(), &namespace).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            created => created.map(drop).map_err(SandboxError::api(format!("cannot create namespace {name}"))),
+        }
+    }
+
+    /// Ends everything: controllers first, so that nothing is replaced, then pods, network and files. Says what could not be ended.
+    pub async fn stop(self) -> Result<(), SandboxError> {
+        self.stop.cancel();
+        if let Err(error) = self.controllers.shutdown(Duration::from_secs(5)).await {
+            warn!(%error, "controllers");
+        }
+        let stopped = self.runtime.stop(STOP).await;
+        self.chaos.abort();
+        drop(self.listening);
+        for (path, removed) in [
+            (&self.kubeconfig, std::fs::remove_file(&self.kubeconfig)),
+            (&self.root, std::fs::remove_dir_all(&self.root)),
+        ] {
+            if let Err(error) = removed
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                warn!(%error, path = %path.display(), "cannot be removed");
+            }
+        }
+        stopped.map_err(|error| SandboxError::Nodes(error.to_string()))
+    }
+}
+
+fn write_kubeconfig(path: &std::path::Path, text: &str) -> Result<(), SandboxError> {
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(SandboxError::io(format!("cannot create {}", dir.display())))?;
+    }
+    std::fs::write(path, text).map_err(SandboxError::io(format!("cannot write {}", path.display())))
+}

@@ -12,6 +12,7 @@ use goose::config::{GooseConfiguration, GooseDefault, GooseDefaultType as _};
 use goose::goose::{GooseUser, Scenario, Transaction, TransactionFunction};
 use goose::metrics::GooseMetrics;
 use goose::{GooseAttack, GooseError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cohort::{Cohort, CohortReport};
@@ -38,6 +39,8 @@ impl Drop for Running {
 
 /// How often requests are handed to goose.
 const HAND_OVER: Duration = Duration::from_millis(100);
+/// goose resets its metrics once all users are launched, which takes it some milliseconds. What it is told before is lost.
+const RESET: Duration = Duration::from_secs(1);
 
 type Slot = Arc<Mutex<Vec<Result<CohortReport, AudienceError>>>>;
 
@@ -69,15 +72,13 @@ pub(super) async fn run(
     Ok((reports?, metrics))
 }
 
-/// goose as a quiet guest: no listener, no printing, no report of its own, and it ends when its users do. (With iterations set
-/// it never resets its metrics.)
+/// goose as a quiet guest: no listener, no printing, no report of its own. Iterations are set on the users instead (see
+/// [`transaction`]): set here, goose would print to standard output.
 fn configure(users: usize) -> Result<GooseAttack, GooseError> {
     let attack = GooseAttack::initialize_with_config(GooseConfiguration::default())?
         .set_default(GooseDefault::Users, users)?
         .set_default(GooseDefault::IncreaseRate, "1000")?
-        .set_default(GooseDefault::Iterations, 1)?
         .set_default(GooseDefault::NoTelnet, true)?
-        .set_default(GooseDefault::NoWebSocket, true)?
         .set_default(GooseDefault::NoPrintMetrics, true)?
         .set_default(GooseDefault::Quiet, 3)?;
     attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())
@@ -89,6 +90,8 @@ fn transaction(cohort: Cohort, results: Slot, shutdown: CancellationToken) -> Tr
     let function: TransactionFunction = Arc::new(move |user: &mut GooseUser| {
         let cohort = cohort.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (results, shutdown) = (Arc::clone(&results), shutdown.clone());
+        // This user is done after this transaction; goose ends when all are.
+        user.config.iterations = Some(1);
         Box::pin(async move {
             if let Some(cohort) = cohort {
                 let result = drive(user, cohort, &shutdown).await;
@@ -111,17 +114,21 @@ async fn drive(
     let meter = Arc::clone(&cohort.shared.meter);
     // A task of its own: viewers must not wait while goose's books are kept.
     let mut driving = tokio::spawn(cohort.drive(shutdown.clone()));
+    let began = Instant::now();
     let outcome = loop {
         tokio::select! {
             outcome = &mut driving => break outcome,
             () = tokio::time::sleep(HAND_OVER) => {
-                hand_over(user, &meter).await?;
+                if began.elapsed() >= RESET {
+                    hand_over(user, &meter).await?;
+                }
                 if goose::is_killswitch_triggered() {
                     shutdown.cancel();
                 }
             }
         }
     };
+    tokio::time::sleep_until(began + RESET).await;
     hand_over(user, &meter).await?;
     outcome.unwrap_or_else(|error| Err(AudienceError::ViewerPanicked(error.to_string())))
 }

@@ -1,0 +1,103 @@
+//! Arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Run streaming platforms on Kubernetes, and prove before the audience does that they hold.
+#[derive(Debug, Parser)]
+#[command(
+    name = "showrunner",
+    version,
+    after_help = "Examples:\n  \
+        showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml\n  \
+        showrunner up -f examples/cinema.yaml\n  \
+        showrunner judge target/drills/premiere-night-1/evidence.jsonl\n\n\
+        Exit codes: 0 pass, 1 a gate failed, 2 invalid input, 3 inconclusive, 4 stopped by a guardrail, 5 undo not verified, 6 infrastructure."
+)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a sandbox with a platform in it; it stays up until Ctrl-C
+    Up(UpArgs),
+    /// Stage a scenario against a platform in a sandbox and judge it
+    Drill(DrillArgs),
+    /// Judge a run again from its evidence alone
+    Judge(JudgeArgs),
+    /// Print every object that the operator would apply for a platform, as YAML
+    Build(BuildArgs),
+    /// Print the CustomResourceDefinitions as YAML
+    Crd,
+    /// Be a process of the data plane: encoder, origin, steering, services
+    Media(showrunner_media::cli::MediaArgs),
+}
+
+/// Arguments of `up`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  showrunner up -f examples/cinema.yaml\n  \
+    KUBECONFIG=target/sandbox/kubeconfig kubectl get platforms -A")]
+pub(crate) struct UpArgs {
+    /// File with a StreamingPlatform, and Premieres if there are any
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the kubeconfig is written
+    #[arg(long, value_name = "FILE", default_value = "target/sandbox/kubeconfig")]
+    pub(crate) kubeconfig: PathBuf,
+}
+
+/// Arguments of `drill`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Examples:\n  \
+    showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml\n  \
+    showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml --dry-run\n  \
+    showrunner drill scenarios/smoke.yaml --platform examples/cinema.yaml --seed 7 --out /tmp/run")]
+pub(crate) struct DrillArgs {
+    /// File with a Scenario
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+    /// File with the StreamingPlatform to run it against
+    #[arg(long, value_name = "FILE")]
+    pub(crate) platform: PathBuf,
+    /// Print the timeline, its targets and what each step may touch, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Seed of every random choice; the scenario's own by default
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Folder for evidence and reports; `target/drills/<run>` by default
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Keep the pods' logs: copy them to this folder before the sandbox is removed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep_logs: Option<PathBuf>,
+}
+
+/// Arguments of `judge`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  showrunner judge target/drills/premiere-night-1/evidence.jsonl")]
+pub(crate) struct JudgeArgs {
+    /// Evidence of a run
+    #[arg(value_name = "EVIDENCE")]
+    pub(crate) evidence: PathBuf,
+    /// Write the verdict as JSON instead of as a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the reports into this folder again
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reports: Option<PathBuf>,
+}
+
+/// Arguments of `build`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Example:\n  showrunner build -f examples/production.yaml | kubectl diff -f -")]
+pub(crate) struct BuildArgs {
+    /// File with a StreamingPlatform
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}

@@ -1,0 +1,8 @@
+//! `showrunner crd`.
+
+use crate::failure::Failure;
+
+pub(crate) fn run() -> Result<u8, Failure> {
+    print!("{}", showrunner_crds::crd::all_yaml());
+    Ok(0)
+}

@@ -1,0 +1,7 @@
+//! One module a command.
+
+pub(crate) mod build;
+pub(crate) mod crd;
+pub(crate) mod drill;
+pub(crate) mod judge;
+pub(crate) mod up;

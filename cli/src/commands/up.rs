@@ -1,0 +1,58 @@
+//! `showrunner up`.
+
+use std::{io::IsTerminal, time::Duration};
+
+use showrunner_loadtest::{drill::Live, observe};
+use tokio_util::sync::CancellationToken;
+
+use crate::{args::UpArgs, failure::Failure, input, signals::stop_token, stage::Stage};
+
+/// How long the platform may take to come up before the user is told what is missing.
+const READY: Duration = Duration::from_secs(120);
+/// How often the stage is looked at while it is up.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: UpArgs) -> Result<u8, Failure> {
+    let file = input::platform(&args.file)?;
+    let stop = stop_token()?;
+    let live = Live::new(std::io::stderr().is_terminal());
+    live.update(|s| s.phase = "starting the sandbox".into());
+    let stage = Stage::raise(&file, Some(args.kubeconfig.clone()), 1).await?;
+    let result = serve(&stage, &args, &live, &stop).await;
+    live.done();
+    let struck = stage.strike().await;
+    result?;
+    struck?;
+    Ok(0)
+}
+
+async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationToken) -> Result<(), Failure> {
+    let subject = observe::Subject { namespace: stage.namespace.clone(), platform: stage.platform.clone() };
+    live.update(|s| s.phase = format!("bringing up {}/{}", stage.namespace, stage.platform));
+    println!("kubeconfig  {}", args.kubeconfig.display());
+    let steady = observe::wait_steady(&stage.sandbox.client(), &subject, READY, stop).await;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    if !steady.ok {
+        return Err(Failure::infrastructure(steady.detail));
+    }
+    let status = steady.snapshot.platform.and_then(|p| p.status).unwrap_or_default();
+    for channel in &status.endpoints.channels {
+        println!("playback    {}", channel.url);
+    }
+    for service in &status.endpoints.services {
+        println!("{:<11} {}", service.name, service.url);
+    }
+    println!("steady      {}\n\nup; Ctrl-C takes it down", steady.detail);
+    live.update(|s| s.phase = "up".into());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Some(failure) = stage.failure() {
+            return Err(Failure::infrastructure(failure));
+        }
+    }
+}

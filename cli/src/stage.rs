@@ -1,0 +1,136 @@
+//! What `up` and `drill` share: a sandbox with the operator and a platform in it.
+
+use std::{path::PathBuf, time::Duration};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use showrunner_crds::{
+    crd::all_crds,
+    labels,
+    platform::{Region, StreamingPlatform},
+    premiere::Premiere,
+    source::PlatformFile,
+};
+use showrunner_operator::OperatorOptions;
+use showrunner_sandbox::{ControllersConfig, ImageTable, NodeConfig, Sandbox, SandboxConfig};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+
+/// Nodes of every region: a spread across zones has something to spread over.
+const NODES_PER_REGION: u32 = 2;
+/// How long the operator may take to end.
+const OPERATOR_STOP: Duration = Duration::from_secs(5);
+
+/// A sandbox with an operator.
+pub(crate) struct Stage {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) namespace: String,
+    pub(crate) platform: String,
+    operator: JoinHandle<Result<(), showrunner_operator::Error>>,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    /// Starts a sandbox whose nodes match the platform's regions, the operator, and applies the file.
+    pub(crate) async fn raise(file: &PlatformFile, kubeconfig: Option<PathBuf>, seed: u64) -> Result<Self, Failure> {
+        let infrastructure = |error: &dyn std::fmt::Display| Failure::infrastructure(error.to_string());
+        let exe = std::env::current_exe().map_err(|e| infrastructure(&e))?;
+        let images = ImageTable::default()
+            .with(&file.platform.spec.images.media, [exe.display().to_string(), "media".to_owned()])
+            .with(&file.platform.spec.images.cache, [file.platform.spec.images.cache_command.clone()]);
+        let root = std::env::temp_dir().join(format!("showrunner-{}", std::process::id()));
+        let mut config = SandboxConfig::new(root, images);
+        if let Some(path) = kubeconfig {
+            config.kubeconfig = path;
+        }
+        config.seed = seed;
+        config.controllers = ControllersConfig { hpa_sync_period: Duration::from_secs(5), ..ControllersConfig::default() };
+        config.nodes = file.platform.spec.regions.iter().flat_map(nodes).collect();
+        let sandbox = Sandbox::start(config).await.map_err(|e| infrastructure(&e))?;
+        // Before the operator: it watches what these define.
+        if let Err(error) = sandbox.install(all_crds()).await {
+            sandbox.stop().await.map_err(|e| infrastructure(&e))?;
+            return Err(infrastructure(&error));
+        }
+        let namespace = file.platform.namespace().unwrap_or_else(|| "default".to_owned());
+        let stop = CancellationToken::new();
+        let operator = tokio::spawn(showrunner_operator::run(sandbox.client(), OperatorOptions::default(), stop.clone()));
+        let stage = Self { sandbox, namespace, platform: file.platform.name_any(), operator, stop };
+        match stage.furnish(file).await {
+            Ok(()) => Ok(stage),
+            Err(failure) => {
+                stage.strike().await?;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn furnish(&self, file: &PlatformFile) -> Result<(), Failure> {
+        let refused = |error: showrunner_sandbox::SandboxError| Failure::infrastructure(error.to_string());
+        self.sandbox.ensure_namespace(&self.namespace).await.map_err(refused)?;
+        let client = self.sandbox.client();
+        apply(&client, &self.namespace, &file.platform).await?;
+        for premiere in &file.premieres {
+            apply(&client, &self.namespace, premiere).await?;
+        }
+        Ok(())
+    }
+
+    /// Why the stage is broken, if it is.
+    pub(crate) fn failure(&self) -> Option<String> {
+        if self.operator.is_finished() {
+            return Some("the operator ended".to_owned());
+        }
+        self.sandbox.failure()
+    }
+
+    /// Takes everything down.
+    pub(crate) async fn strike(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        let operator = tokio::time::timeout(OPERATOR_STOP, self.operator).await;
+        let stopped = self.sandbox.stop().await.map_err(|e| Failure::infrastructure(e.to_string()));
+        match operator {
+            Ok(Ok(Ok(()))) | Err(_) => stopped,
+            Ok(Ok(Err(error))) => Err(Failure::infrastructure(format!("the operator failed: {error}"))),
+            Ok(Err(error)) => Err(Failure::infrastructure(format!("the operator died: {error}"))),
+        }
+    }
+}
+
+/// The nodes that stand for a region.
+fn nodes(region: &Region) -> Vec<NodeConfig> {
+    let mut labels = region.placement.node_selector.clone();
+    if labels.is_empty() {
+        labels.insert(labels::TOPOLOGY_REGION.to_owned(), region.name.clone());
+    }
+    (0..NODES_PER_REGION)
+        .map(|index| {
+            let zone = format!("{}-{}", region.name, char::from(b'a' + (index % 26) as u8));
+            let node = NodeConfig::new(format!("{}-{index}", region.name)).label(labels::TOPOLOGY_ZONE, zone);
+            labels.iter().fold(node, |node, (key, value)| node.label(key, value))
+        })
+        .collect()
+}
+
+/// The objects that `apply` sends.
+trait Applied: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone {}
+impl Applied for StreamingPlatform {}
+impl Applied for Premiere {}
+
+async fn apply<K>(client: &Client, namespace: &str, object: &K) -> Result<(), Failure>
+where
+    K: Applied + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let mut object = object.clone();
+    object.meta_mut().namespace = Some(namespace.to_owned());
+    let name = object.name_any();
+    api.patch(&name, &PatchParams::apply("showrunner-cli"), &Patch::Apply(&object))
+        .await
+        .map(drop)
+        .map_err(|error| Failure::invalid(format!("{} {name} was refused: {error}", K::kind(&()))))
+}

@@ -1,0 +1,91 @@
+//! The life of a drill: preflight, run, undo and prove it, judge, report.
+
+mod files;
+mod live;
+mod run;
+mod viewers;
+
+use std::{path::PathBuf, sync::Arc};
+
+use kube::Client;
+use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
+
+pub use files::{ReportError, write_reports};
+pub use live::{Live, Status};
+pub use run::run;
+
+use crate::{evidence, fault::FaultError, judge::exit, observe::Subject, plan::PlanError};
+
+/// Everything a drill needs.
+pub struct Drill {
+    /// The cluster.
+    pub client: Client,
+    /// The platform in it.
+    pub subject: Subject,
+    /// Name of the scenario.
+    pub scenario_name: String,
+    /// The scenario.
+    pub scenario: ScenarioSpec,
+    /// The platform as it runs: the scenario's patch applied.
+    pub platform: StreamingPlatformSpec,
+    /// Seed, where it is not the scenario's.
+    pub seed: Option<u64>,
+    /// Name of the run.
+    pub run: String,
+    /// Folder of the run; it must exist.
+    pub dir: PathBuf,
+    /// What a person watching sees.
+    pub live: Arc<Live>,
+}
+
+/// Why a drill came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// The scenario does not fit the platform.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The platform was not in its steady state to begin with.
+    #[error("the platform has no steady state to begin with: {0}")]
+    NotSteady(String),
+    /// A guardrail stopped the run.
+    #[error("stopped by a {0}")]
+    Guardrail(String),
+    /// A fault could not be injected or undone for reasons of the infrastructure.
+    #[error("fault `{name}`: {source}")]
+    Fault {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: FaultError,
+    },
+    /// The audience could not be driven.
+    #[error("the audience: {0}")]
+    Audience(#[from] crate::audience::AudienceError),
+    /// The evidence could not be written.
+    #[error(transparent)]
+    Write(#[from] evidence::WriteError),
+    /// The evidence could not be read back.
+    #[error(transparent)]
+    Read(#[from] evidence::ReadError),
+    /// The undo journal failed.
+    #[error(transparent)]
+    Journal(#[from] crate::fault::JournalError),
+    /// A report could not be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A task of the drill panicked.
+    #[error("a task of the drill died: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+impl DrillError {
+    /// The exit code that the error stands for.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            DrillError::Plan(_) => exit::INVALID,
+            DrillError::Guardrail(_) => exit::GUARDRAIL,
+            _ => exit::INFRASTRUCTURE,
+        }
+    }
+}

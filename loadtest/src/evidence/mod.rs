@@ -1,0 +1,11 @@
+//! Evidence: what a run saw, append-only, one JSON object a line. Verdicts and reports are functions of it alone.
+
+mod event;
+mod read;
+mod write;
+
+pub use event::{
+    ConditionSeen, EdgeSeen, Event, FaultStage, Header, KubeEventSeen, OriginSeen, Record, SteadyStage, SCHEMA,
+};
+pub use read::{Evidence, ReadError, read};
+pub use write::{Recorder, WriteError, Writer};

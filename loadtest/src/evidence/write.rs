@@ -1,0 +1,120 @@
+//! Appending evidence: many sources, one writer, a bounded queue between.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use super::{Event, Record};
+use crate::telemetry::{TelemetryEvent, TelemetrySink};
+
+/// Events that may wait for the disk.
+const QUEUE: usize = 65_536;
+
+/// Why evidence could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The file could not be created or written.
+    #[error("evidence {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Events came faster than the disk took them.
+    #[error("{lost} events were lost: the disk did not keep up; such evidence proves nothing")]
+    Overrun {
+        /// How many.
+        lost: u64,
+    },
+    /// The writing task died.
+    #[error("the evidence writer died: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+/// A handle that any part of a run records with. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: mpsc::Sender<Record>,
+    origin: Instant,
+    lost: Arc<AtomicU64>,
+}
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Writer {
+    task: JoinHandle<Result<(), std::io::Error>>,
+    path: PathBuf,
+    lost: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts writing to `path`. Moments are stated relative to `origin`.
+    pub fn start(path: &Path, origin: Instant) -> Result<(Self, Recorder), WriteError> {
+        let file = File::create(path).map_err(|source| WriteError::Io { path: path.to_owned(), source })?;
+        let (queue, mut events) = mpsc::channel::<Record>(QUEUE);
+        let task = tokio::task::spawn_blocking(move || {
+            let mut out = BufWriter::new(file);
+            while let Some(record) = events.blocking_recv() {
+                serde_json::to_writer(&mut out, &record)?;
+                out.write_all(b"\n")?;
+                // Whole lines on disk whenever the queue is empty: a crash loses at most what was still queued.
+                if events.is_empty() {
+                    out.flush()?;
+                }
+            }
+            out.flush()?;
+            out.get_ref().sync_all()
+        });
+        let lost = Arc::new(AtomicU64::new(0));
+        let recorder = Recorder { queue, origin, lost: lost.clone() };
+        Ok((Self { task, path: path.to_owned(), lost }, recorder))
+    }
+
+    /// Waits until everything recorded is on disk. Every [`Recorder`] must be gone.
+    pub async fn finish(self) -> Result<(), WriteError> {
+        self.task.await?.map_err(|source| WriteError::Io { path: self.path, source })?;
+        match self.lost.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            lost => Err(WriteError::Overrun { lost }),
+        }
+    }
+}
+
+impl Recorder {
+    /// Records an event that happens now.
+    pub fn record(&self, event: Event) {
+        self.record_at(self.now_ms(), event);
+    }
+
+    /// Records an event of a moment, in milliseconds since the audience's first one.
+    pub fn record_at(&self, t: i64, event: Event) {
+        if self.queue.try_send(Record { t, event }).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Milliseconds since the audience's first moment; negative before it.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        let now = Instant::now();
+        match now.checked_duration_since(self.origin) {
+            Some(after) => after.as_millis() as i64,
+            None => -(self.origin.duration_since(now).as_millis() as i64),
+        }
+    }
+}
+
+impl TelemetrySink for Recorder {
+    fn event(&self, event: TelemetryEvent) {
+        self.record_at(event.at_ms as i64, Event::Viewer(event));
+    }
+}

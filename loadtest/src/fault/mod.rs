@@ -1,0 +1,13 @@
+//! Faults: what is done, what undoes it, and the proof that it was undone.
+//!
+//! **Invariant:** the undo of a mutation is on disk before the mutation is sent. A crash at any point therefore loses
+//! no undo.
+
+mod api;
+mod injector;
+mod journal;
+mod objects;
+
+pub use injector::{FaultError, Injector};
+pub use journal::{Entry, Journal, JournalError, Stage, Undo, outstanding, read as read_journal};
+pub use objects::{Experiment, experiment, lasting};

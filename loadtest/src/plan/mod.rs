@@ -1,0 +1,204 @@
+//! A scenario and a platform become a timeline: pure, seeded, the same every time.
+
+mod render;
+mod targets;
+
+use showrunner_crds::{
+    platform::StreamingPlatformSpec,
+    scenario::{Fault, ScenarioSpec},
+};
+
+pub(crate) use render::clock;
+pub use render::render;
+pub use targets::{Blast, blast};
+
+/// One phase on the clock of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedPhase {
+    /// Its name.
+    pub name: String,
+    /// When it begins, in milliseconds since the audience's first moment.
+    pub start_ms: u64,
+    /// When it ends.
+    pub end_ms: u64,
+    /// Concurrent viewers when it begins.
+    pub from_viewers: u32,
+    /// Concurrent viewers when it ends.
+    pub to_viewers: u32,
+}
+
+/// One fault on the clock of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedFault {
+    /// The fault as the scenario states it.
+    pub fault: Fault,
+    /// When it is injected, in milliseconds since the audience's first moment.
+    pub inject_ms: u64,
+    /// When it is undone.
+    pub undo_ms: u64,
+    /// What it may touch.
+    pub blast: Blast,
+}
+
+/// What will happen, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// The phases, in order.
+    pub phases: Vec<PlannedPhase>,
+    /// The faults, by injection time.
+    pub faults: Vec<PlannedFault>,
+    /// Length of the whole, in milliseconds.
+    pub length_ms: u64,
+}
+
+/// Why a scenario has no timeline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A fault names a phase that is not there.
+    #[error("fault `{fault}` starts in phase `{phase}`, which the scenario does not have; its phases are {known}")]
+    UnknownPhase {
+        /// The fault.
+        fault: String,
+        /// What it names.
+        phase: String,
+        /// What there is.
+        known: String,
+    },
+    /// A fault would outlast the run.
+    #[error("fault `{fault}` would end {late_ms} ms after the last phase; shorten it or lengthen a phase")]
+    FaultOutlastsRun {
+        /// The fault.
+        fault: String,
+        /// By how much.
+        late_ms: u64,
+    },
+    /// The scenario lasts no time.
+    #[error("the scenario's phases last 0s altogether; give at least one a duration")]
+    Empty,
+    /// A fault names what the platform does not have.
+    #[error("fault `{fault}`: {problem}")]
+    Target {
+        /// The fault.
+        fault: String,
+        /// What is wrong with its target.
+        problem: String,
+    },
+}
+
+/// Makes the timeline of a scenario on a platform.
+pub fn plan(
+    scenario: &ScenarioSpec,
+    platform: &StreamingPlatformSpec,
+    seed: Option<u64>,
+) -> Result<Timeline, PlanError> {
+    let mut phases = Vec::with_capacity(scenario.audience.phases.len());
+    let (mut clock, mut viewers) = (0, 0);
+    for phase in &scenario.audience.phases {
+        let end = clock + millis(phase.duration.0);
+        phases.push(PlannedPhase {
+            name: phase.name.clone(),
+            start_ms: clock,
+            end_ms: end,
+            from_viewers: viewers,
+            to_viewers: phase.viewers,
+        });
+        (clock, viewers) = (end, phase.viewers);
+    }
+    if clock == 0 {
+        return Err(PlanError::Empty);
+    }
+    let mut faults = Vec::with_capacity(scenario.faults.len());
+    for fault in &scenario.faults {
+        let phase = phases.iter().find(|p| p.name == fault.start.phase).ok_or_else(|| PlanError::UnknownPhase {
+            fault: fault.name.clone(),
+            phase: fault.start.phase.clone(),
+            known: phases.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
+        })?;
+        let inject_ms = phase.start_ms + millis(fault.start.after.0);
+        let undo_ms = inject_ms + millis(fault.duration.0);
+        if undo_ms > clock {
+            return Err(PlanError::FaultOutlastsRun { fault: fault.name.clone(), late_ms: undo_ms - clock });
+        }
+        let blast = blast(&fault.action, platform)
+            .map_err(|problem| PlanError::Target { fault: fault.name.clone(), problem })?;
+        faults.push(PlannedFault { fault: fault.clone(), inject_ms, undo_ms, blast });
+    }
+    faults.sort_by_key(|f| f.inject_ms);
+    Ok(Timeline { seed: seed.unwrap_or(scenario.seed), phases, faults, length_ms: clock })
+}
+
+impl Timeline {
+    /// The phase that a moment falls into; the last one after the end.
+    #[must_use]
+    pub fn phase_at(&self, ms: u64) -> Option<&PlannedPhase> {
+        self.phases.iter().find(|p| ms < p.end_ms).or(self.phases.last())
+    }
+
+    /// Concurrent viewers that the scenario wants at a moment.
+    #[must_use]
+    pub fn viewers_at(&self, ms: u64) -> u32 {
+        let Some(phase) = self.phase_at(ms) else { return 0 };
+        let length = phase.end_ms.saturating_sub(phase.start_ms);
+        if length == 0 || ms >= phase.end_ms {
+            return phase.to_viewers;
+        }
+        let share = ms.saturating_sub(phase.start_ms) as f64 / length as f64;
+        let (from, to) = (f64::from(phase.from_viewers), f64::from(phase.to_viewers));
+        (from + (to - from) * share).round() as u32
+    }
+}
+
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{platform, scenario};
+
+    #[test]
+    fn phases_follow_one_another() {
+        let timeline = plan(&scenario(), &platform(), None).unwrap();
+        assert_eq!(timeline.phases[0].start_ms, 0);
+        for pair in timeline.phases.windows(2) {
+            assert_eq!(pair[0].end_ms, pair[1].start_ms);
+            assert_eq!(pair[0].to_viewers, pair[1].from_viewers);
+        }
+        assert_eq!(timeline.length_ms, 60_000);
+    }
+
+    #[test]
+    fn ramps_are_linear() {
+        let timeline = plan(&scenario(), &platform(), None).unwrap();
+        assert_eq!(timeline.viewers_at(0), 0);
+        assert_eq!(timeline.viewers_at(5_000), 5);
+        assert_eq!(timeline.viewers_at(10_000), 10);
+        assert_eq!(timeline.viewers_at(1_000_000), 40);
+    }
+
+    #[test]
+    fn a_fault_in_an_unknown_phase_is_refused_with_the_known_ones() {
+        let mut scenario = scenario();
+        scenario.faults[0].start.phase = "peek".into();
+        let message = plan(&scenario, &platform(), None).unwrap_err().to_string();
+        assert!(message.contains("`peek`") && message.contains("`peak`"), "{message}");
+    }
+
+    #[test]
+    fn a_fault_must_end_within_the_run() {
+        let mut scenario = scenario();
+        scenario.faults[0].duration = "10m".parse().unwrap();
+        assert!(matches!(plan(&scenario, &platform(), None), Err(PlanError::FaultOutlastsRun { .. })));
+    }
+
+    #[test]
+    fn a_fault_must_aim_at_what_is_there() {
+        let mut scenario = scenario();
+        scenario.faults[0].action = showrunner_crds::scenario::FaultAction::RegionLoss { region: "mars".into() };
+        assert!(matches!(plan(&scenario, &platform(), None), Err(PlanError::Target { .. })));
+    }
+}

@@ -1,0 +1,41 @@
+//! Settings of a sandbox.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use showrunner_controllers::ControllersConfig;
+use showrunner_node::{ImageTable, NodeConfig};
+
+/// Settings of a sandbox.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Absolute folder for pods and logs. Created, and removed when the sandbox stops.
+    pub root: PathBuf,
+    /// Where the kubeconfig is written; removed when the sandbox stops.
+    pub kubeconfig: PathBuf,
+    /// Where the API server listens: loopback, port 0 for any.
+    pub listen: SocketAddr,
+    /// The nodes.
+    pub nodes: Vec<NodeConfig>,
+    /// Which executable stands for which image.
+    pub images: ImageTable,
+    /// Settings of the controllers.
+    pub controllers: ControllersConfig,
+    /// Seed of every random choice in the network.
+    pub seed: u64,
+}
+
+impl SandboxConfig {
+    /// A sandbox in `root` without nodes, with an API server on any port of 127.0.0.1.
+    #[must_use]
+    pub fn new(root: PathBuf, images: ImageTable) -> Self {
+        Self {
+            kubeconfig: root.join("kubeconfig"),
+            root,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            nodes: Vec::new(),
+            images,
+            controllers: ControllersConfig::default(),
+            seed: 1,
+        }
+    }
+}
