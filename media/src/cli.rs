@@ -18,6 +18,8 @@ use crate::{
     encoder::{Agent, EncoderError},
     origin::{self, Origin, OriginError},
     server::{self, Limits},
+    services::{self, Services, ServicesError},
+    steering::{self, settings::SettingsError},
 };
 
 /// Exit code for a configuration or an argument that is wrong.
@@ -47,6 +49,18 @@ pub enum Role {
     },
     /// Takes segments from encoders and serves them.
     Origin {
+        /// Common arguments.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Tells players which region to play, and counts them.
+    Steering {
+        /// Common arguments.
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Entitlement, licence or session: a reference implementation.
+    Services {
         /// Common arguments.
         #[command(flatten)]
         common: Common,
@@ -100,6 +114,12 @@ pub enum Error {
     /// The origin cannot run.
     #[error("origin: {0}")]
     Origin(#[from] OriginError),
+    /// The steering server cannot run.
+    #[error("steering: {0}")]
+    Steering(#[from] SettingsError),
+    /// The service cannot run.
+    #[error("services: {0}")]
+    Services(#[from] ServicesError),
     /// The process cannot be set up: no runtime, no signal handler.
     #[error("{0}")]
     Process(io::Error),
@@ -162,6 +182,15 @@ pub async fn run(args: MediaArgs, shutdown: CancellationToken) -> Result<(), Err
             let origin = Arc::new(Origin::new(read(&common.config)?, limits)?);
             let listener = listen(&common, "origin").await?;
             server::serve(listener, origin::router(origin), limits, shutdown).await;
+        }
+        Role::Steering { common } => {
+            let listener = listen(&common, "steering").await?;
+            steering::run(common.config, listener, limits, shutdown).await?;
+        }
+        Role::Services { common } => {
+            let services = Arc::new(Services::new(read(&common.config)?)?);
+            let listener = listen(&common, "services").await?;
+            server::serve(listener, services::router(services), limits, shutdown).await;
         }
     }
     info!("stopped");

@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_lowest_level_that_carries_the_rung() {
         assert_eq!(codecs(256, 144, 150, 25), "avc1.42c00c");
-        assert_eq!(codecs(426, 240, 350, 25), "avc1.42c00d");
+        assert_eq!(codecs(426, 240, 350, 25), "avc1.42c015");
         assert_eq!(codecs(640, 360, 700, 25), "avc1.42c01e");
         assert_eq!(codecs(1280, 720, 3000, 30), "avc1.64001f");
         assert_eq!(codecs(1920, 1080, 6000, 50), "avc1.64002a");

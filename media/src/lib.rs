@@ -2,8 +2,8 @@
 //!
 //! - [`encoder`]: supervises ffmpeg, epoch-locked, and pushes what it makes to every origin.
 //! - [`origin`]: takes segments, keeps the first valid copy, renders media playlists, says whether the stream is fresh.
-//! - steering: multivariant playlists, steering manifests, its own probes of the edges, the audience count.
-//! - services: the reference entitlement, licence and session services that drills use.
+//! - [`steering`]: multivariant playlists, steering manifests, its own probes of the edges, the audience count.
+//! - [`services`]: the reference entitlement, licence and session services that drills use.
 //!
 //! Around them: [`epoch`] (segment numbers are wall-clock time), [`bmff`] (what makes a segment valid), [`object`] (the only
 //! names that exist), [`server`] and [`client`] (bounded HTTP).
@@ -20,4 +20,6 @@ pub mod epoch;
 pub mod object;
 pub mod origin;
 pub mod server;
+pub mod services;
+pub mod steering;
 pub mod telemetry;

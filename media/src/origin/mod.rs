@@ -9,6 +9,8 @@ pub mod playlist;
 mod routes;
 pub mod stats;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -46,11 +46,22 @@ impl Audience {
         let full = (2 * ttl).clamp(LEAST_WINDOW, MOST_WINDOW);
         let window = now.clamp(ttl.min(full), full);
         let recent = |buckets: &VecDeque<(u64, u64)>| -> u64 {
-            buckets.iter().filter(|(second, _)| *second < now && second + window >= now).map(|(_, count)| count).sum()
+            buckets
+                .iter()
+                .filter(|(second, _)| *second < now && second + window >= now)
+                .map(|(_, count)| count)
+                .sum()
         };
         let viewers = |buckets| recent(buckets) as f64 * ttl as f64 / window as f64;
-        let pathways = self.pathways.iter().map(|(id, buckets)| (id.clone(), viewers(buckets))).collect();
-        AudienceReport { window_seconds: window as f64, pathways }
+        let pathways = self
+            .pathways
+            .iter()
+            .map(|(id, buckets)| (id.clone(), viewers(buckets)))
+            .collect();
+        AudienceReport {
+            window_seconds: window as f64,
+            pathways,
+        }
     }
 }
 
@@ -74,7 +85,10 @@ mod tests {
             let viewers = audience.report(at(now), 5).pathways["north"];
             assert!((viewers - 100.0).abs() < 1e-9, "{viewers} at {now}");
         }
-        assert!(audience.report(at(61.0), 5).pathways["north"].abs() < 1e-9, "who stops asking is gone");
+        assert!(
+            audience.report(at(61.0), 5).pathways["north"].abs() < 1e-9,
+            "who stops asking is gone"
+        );
     }
 
     #[test]

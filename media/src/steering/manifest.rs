@@ -24,6 +24,11 @@ impl Manifest {
     /// A manifest for `pathways`, best first.
     pub fn new(ttl: u32, reload_uri: String, pathways: &[&Pathway]) -> Self {
         let pathway_priority = pathways.iter().map(|pathway| pathway.id.clone()).collect();
-        Self { version: 1, ttl, reload_uri, pathway_priority }
+        Self {
+            version: 1,
+            ttl,
+            reload_uri,
+            pathway_priority,
+        }
     }
 }

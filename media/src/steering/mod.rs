@@ -10,6 +10,8 @@ pub mod probe;
 mod prober;
 mod routes;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -60,9 +62,24 @@ impl Default for Metrics {
         registry.register("multivariant_loads", "Multivariant playlists served", plays.clone());
         registry.register("polls", "Steering manifests served", polls.clone());
         registry.register("pathway_up", "1 while probes of the pathway succeed", up.clone());
-        registry.register("audience", "Concurrent viewers by pathway that this server counts", audience.clone());
-        registry.register("config_rejected", "New configurations that were broken and not taken", broken.clone());
-        Self { registry, plays, polls, up, audience, broken }
+        registry.register(
+            "audience",
+            "Concurrent viewers by pathway that this server counts",
+            audience.clone(),
+        );
+        registry.register(
+            "config_rejected",
+            "New configurations that were broken and not taken",
+            broken.clone(),
+        );
+        Self {
+            registry,
+            plays,
+            polls,
+            up,
+            audience,
+            broken,
+        }
     }
 }
 
@@ -79,7 +96,13 @@ pub struct Steering {
 impl Steering {
     /// State with `config`, which [`settings::parse`] has checked.
     pub fn new(config: SteeringConfig) -> Self {
-        Self { config: RwLock::new(Arc::new(config)), health: Mutex::default(), audience: Mutex::default(), metrics: Metrics::default(), started: Instant::now() }
+        Self {
+            config: RwLock::new(Arc::new(config)),
+            health: Mutex::default(),
+            audience: Mutex::default(),
+            metrics: Metrics::default(),
+            started: Instant::now(),
+        }
     }
 
     /// The configuration in force.
@@ -108,7 +131,12 @@ impl Steering {
         if before != entry.is_up() {
             warn!(pathway, up = entry.is_up(), "pathway changed");
         }
-        self.metrics.up.get_or_create(&PathwayLabels { pathway: pathway.to_owned() }).set(i64::from(entry.is_up()));
+        self.metrics
+            .up
+            .get_or_create(&PathwayLabels {
+                pathway: pathway.to_owned(),
+            })
+            .set(i64::from(entry.is_up()));
     }
 
     /// The pathways that `viewer` is given, best first. Without failover that is its own and no other.
@@ -117,7 +145,9 @@ impl Steering {
             return order::home(&config.pathways, viewer).into_iter().collect();
         }
         let health = self.health();
-        order::order(&config.pathways, viewer, |id| health.get(id).is_none_or(|health| health.is_up()))
+        order::order(&config.pathways, viewer, |id| {
+            health.get(id).is_none_or(|health| health.is_up())
+        })
     }
 
     fn saw(&self, pathway: &str) {
@@ -134,7 +164,12 @@ impl Steering {
 }
 
 /// Serves until `shutdown`: answers players, probes pathways, watches `path`.
-pub async fn run(path: PathBuf, listener: TcpListener, limits: Limits, shutdown: CancellationToken) -> Result<(), SettingsError> {
+pub async fn run(
+    path: PathBuf,
+    listener: TcpListener,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<(), SettingsError> {
     let text = settings::read(&path)?;
     let steering = Arc::new(Steering::new(settings::parse(&path, &text)?));
     let (probing, watching) = (Arc::clone(&steering), Arc::clone(&steering));

@@ -14,7 +14,11 @@ const AAC_LC: &str = "mp4a.40.2";
 pub fn render(channel: &SteeringChannel, pathways: &[&Pathway], server_uri: &str) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     if let Some(first) = pathways.first() {
-        let _ = writeln!(text, "#EXT-X-CONTENT-STEERING:SERVER-URI=\"{server_uri}\",PATHWAY-ID=\"{}\"", first.id);
+        let _ = writeln!(
+            text,
+            "#EXT-X-CONTENT-STEERING:SERVER-URI=\"{server_uri}\",PATHWAY-ID=\"{}\"",
+            first.id
+        );
     }
     for pathway in pathways {
         let (id, base) = (&pathway.id, pathway.public_url.trim_end_matches('/'));

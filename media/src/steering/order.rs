@@ -30,8 +30,18 @@ pub fn home<'a>(pathways: &'a [Pathway], viewer: Viewer<'_>) -> Option<&'a Pathw
 }
 
 fn by_preference<'a>(pathways: &'a [Pathway], viewer: Viewer<'_>) -> Vec<&'a Pathway> {
-    let rank = |pathway: &Pathway| if viewer.region == Some(pathway.id.as_str()) { f64::INFINITY } else { score(viewer.session, pathway) };
-    let mut scored: Vec<_> = pathways.iter().filter(|pathway| !pathway.public_url.is_empty()).map(|pathway| (rank(pathway), pathway)).collect();
+    let rank = |pathway: &Pathway| {
+        if viewer.region == Some(pathway.id.as_str()) {
+            f64::INFINITY
+        } else {
+            score(viewer.session, pathway)
+        }
+    };
+    let mut scored: Vec<_> = pathways
+        .iter()
+        .filter(|pathway| !pathway.public_url.is_empty())
+        .map(|pathway| (rank(pathway), pathway))
+        .collect();
     scored.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.id.cmp(&right.id)));
     scored.into_iter().map(|(_, pathway)| pathway).collect()
 }
@@ -39,8 +49,16 @@ fn by_preference<'a>(pathways: &'a [Pathway], viewer: Viewer<'_>) -> Vec<&'a Pat
 /// Weighted rendezvous hashing: the pathway with the largest `-weight / ln(draw)` wins with a probability proportional to its
 /// weight, and taking one away moves nobody but its own sessions.
 fn score(session: &str, pathway: &Pathway) -> f64 {
-    let digest = Sha256::new().chain_update(session).chain_update([0]).chain_update(&pathway.id).finalize();
-    let bits = digest.iter().take(7).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte)) >> 3;
+    let digest = Sha256::new()
+        .chain_update(session)
+        .chain_update([0])
+        .chain_update(&pathway.id)
+        .finalize();
+    let bits = digest
+        .iter()
+        .take(7)
+        .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte))
+        >> 3;
     let draw = (bits as f64 + 0.5) / (1u64 << 53) as f64;
     -f64::from(pathway.weight) / draw.ln()
 }
@@ -68,7 +86,10 @@ mod tests {
     #[test]
     fn the_asked_region_comes_first_until_it_is_unhealthy() {
         let all = pathways(&[("a", 1), ("b", 100), ("c", 100)]);
-        let viewer = Viewer { region: Some("a"), session: "s" };
+        let viewer = Viewer {
+            region: Some("a"),
+            session: "s",
+        };
         assert_eq!(order(&all, viewer, |_| true)[0].id, "a");
         assert_eq!(order(&all, viewer, |id| id != "a")[2].id, "a");
         assert_eq!(order(&all, viewer, |_| false)[0].id, "a");
@@ -78,14 +99,26 @@ mod tests {
     fn addressless_pathways_do_not_exist() {
         let mut all = pathways(&[("a", 1), ("b", 1)]);
         all[0].public_url.clear();
-        let viewer = Viewer { region: Some("a"), session: "s" };
+        let viewer = Viewer {
+            region: Some("a"),
+            session: "s",
+        };
         assert_eq!(ids(&order(&all, viewer, |_| true)), ["b"]);
     }
 
     #[test]
     fn sessions_spread_by_weight() {
         let all = pathways(&[("a", 3), ("b", 1), ("c", 0)]);
-        let homes = (0..4000).filter_map(|n| home(&all, Viewer { region: None, session: &n.to_string() }).map(|home| home.id.clone()));
+        let homes = (0..4000).filter_map(|n| {
+            home(
+                &all,
+                Viewer {
+                    region: None,
+                    session: &n.to_string(),
+                },
+            )
+            .map(|home| home.id.clone())
+        });
         let mut counts = std::collections::BTreeMap::new();
         homes.for_each(|id| *counts.entry(id).or_insert(0) += 1);
         assert!((2850..3150).contains(&counts["a"]), "{counts:?}");

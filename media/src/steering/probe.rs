@@ -22,14 +22,30 @@ impl Health {
     #[must_use]
     pub fn after(self, success: bool, thresholds: &Probe) -> Self {
         if !self.known {
-            return Self { known: true, down: !success, against: 0 };
+            return Self {
+                known: true,
+                down: !success,
+                against: 0,
+            };
         }
         if success != self.down {
             return Self { against: 0, ..self };
         }
-        let needed = if self.down { thresholds.successes } else { thresholds.failures };
+        let needed = if self.down {
+            thresholds.successes
+        } else {
+            thresholds.failures
+        };
         let against = self.against + 1;
-        if against >= needed { Self { known: true, down: !self.down, against: 0 } } else { Self { against, ..self } }
+        if against >= needed {
+            Self {
+                known: true,
+                down: !self.down,
+                against: 0,
+            }
+        } else {
+            Self { against, ..self }
+        }
     }
 }
 
@@ -50,8 +66,14 @@ mod tests {
 
     #[test]
     fn two_failures_take_it_down_three_successes_bring_it_back() {
-        let up = run(&[true, false, true, false, false, true, true, false, true, true, true], &Probe::default());
-        assert_eq!(up, [true, true, true, true, false, false, false, false, false, false, true]);
+        let up = run(
+            &[true, false, true, false, false, true, true, false, true, true, true],
+            &Probe::default(),
+        );
+        assert_eq!(
+            up,
+            [true, true, true, true, false, false, false, false, false, false, true]
+        );
     }
 
     #[test]

@@ -20,12 +20,22 @@ pub(super) async fn run(steering: Arc<Steering>) {
     loop {
         tick.tick().await;
         let config = steering.config();
-        let wanted = |id: &str, url: &str| config.pathways.iter().any(|pathway| pathway.id == id && pathway.probe_url == url && !pathway.public_url.is_empty());
+        let wanted = |id: &str, url: &str| {
+            config
+                .pathways
+                .iter()
+                .any(|pathway| pathway.id == id && pathway.probe_url == url && !pathway.public_url.is_empty())
+        };
         running.retain(|(id, url), _| wanted(id, url));
         for pathway in config.pathways.iter().filter(|pathway| !pathway.public_url.is_empty()) {
             let key = (pathway.id.clone(), pathway.probe_url.clone());
             running.entry(key).or_insert_with_key(|(id, url)| {
-                AbortOnDropHandle::new(tokio::spawn(probe(Arc::clone(&steering), client.clone(), id.clone(), url.clone())))
+                AbortOnDropHandle::new(tokio::spawn(probe(
+                    Arc::clone(&steering),
+                    client.clone(),
+                    id.clone(),
+                    url.clone(),
+                )))
             });
         }
     }

@@ -50,21 +50,31 @@ pub enum SettingsError {
 
 /// Parses and checks `text`, the contents of `path`.
 pub fn parse(path: &Path, text: &[u8]) -> Result<SteeringConfig, SettingsError> {
-    let config: SteeringConfig = serde_json::from_slice(text).map_err(|source| SettingsError::Malformed { path: path.to_owned(), source })?;
+    let config: SteeringConfig = serde_json::from_slice(text).map_err(|source| SettingsError::Malformed {
+        path: path.to_owned(),
+        source,
+    })?;
     check(&config)?;
     Ok(config)
 }
 
 /// Reads the file's contents.
 pub fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| SettingsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn check(config: &SteeringConfig) -> Result<(), SettingsError> {
     if config.ttl_seconds == 0 {
         return Err(SettingsError::Empty("ttlSeconds"));
     }
-    if config.channels.iter().any(|channel| channel.ladder.is_empty() || channel.frame_rate == 0) {
+    if config
+        .channels
+        .iter()
+        .any(|channel| channel.ladder.is_empty() || channel.frame_rate == 0)
+    {
         return Err(SettingsError::Empty("channels[].ladder and frameRate"));
     }
     distinct(config.channels.iter().map(|channel| &channel.name))?;
@@ -72,11 +82,20 @@ fn check(config: &SteeringConfig) -> Result<(), SettingsError> {
     for channel in &config.channels {
         distinct(channel.ladder.iter().map(|rung| &rung.name))?;
         let language = &channel.audio.language;
-        if language.is_empty() || !language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if language.is_empty()
+            || !language
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
             return Err(SettingsError::Language(language.clone()));
         }
     }
-    for url in config.pathways.iter().map(|pathway| &pathway.public_url).chain([&config.public_url]) {
+    for url in config
+        .pathways
+        .iter()
+        .map(|pathway| &pathway.public_url)
+        .chain([&config.public_url])
+    {
         let web = url.starts_with("http://") || url.starts_with("https://");
         let quotable = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
         if !url.is_empty() && !(web && quotable && url.parse::<http::Uri>().is_ok()) {
@@ -84,7 +103,10 @@ fn check(config: &SteeringConfig) -> Result<(), SettingsError> {
         }
     }
     let placed = config.pathways.iter().filter(|pathway| !pathway.public_url.is_empty());
-    match placed.map(|pathway| &pathway.probe_url).find(|url| !client::is_usable(url)) {
+    match placed
+        .map(|pathway| &pathway.probe_url)
+        .find(|url| !client::is_usable(url))
+    {
         Some(bad) => Err(SettingsError::ProbeUrl(bad.clone())),
         None => Ok(()),
     }
