@@ -49,7 +49,9 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     let namespace = namespace.as_deref();
     // Only what we manage: neither the cluster's other objects nor their noise come over the wire.
     let ours = watcher::Config::default().labels(&format!("{}={}", labels::APP_MANAGED_BY, labels::MANAGER));
-    let settings = controller::Config::default().debounce(options.debounce).concurrency(options.concurrency);
+    let settings = controller::Config::default()
+        .debounce(options.debounce)
+        .concurrency(options.concurrency);
     let context = Arc::new(Context::new(client.clone(), options.clone()));
     let cancelled = stop.clone();
     info!(namespace = namespace.unwrap_or("all"), "operator starts");
@@ -63,10 +65,14 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         .owns(api::<Deployment>(&client, namespace), ours.clone())
         .owns(api::<HorizontalPodAutoscaler>(&client, namespace), ours.clone())
         .owns(api::<PodDisruptionBudget>(&client, namespace), ours)
-        .watches(api::<Premiere>(&client, namespace), watcher::Config::default(), |premiere| {
-            let namespace = premiere.metadata.namespace.unwrap_or_default();
-            Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
-        })
+        .watches(
+            api::<Premiere>(&client, namespace),
+            watcher::Config::default(),
+            |premiere| {
+                let namespace = premiere.metadata.namespace.unwrap_or_default();
+                Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
+            },
+        )
         .with_config(settings)
         .graceful_shutdown_on(async move { cancelled.cancelled().await })
         .run(reconcile, on_error, context)

@@ -65,14 +65,22 @@ pub async fn dereference(
         let premieres = list::<Premiere>(client, &namespace, &every, "premieres");
         futures::try_join!(objects, pods, premieres)
     };
-    let (objects, pods, premieres) =
-        tokio::time::timeout(deadline, reading).await.map_err(|_| DereferenceError::Deadline(deadline))??;
+    let (objects, pods, premieres) = tokio::time::timeout(deadline, reading)
+        .await
+        .map_err(|_| DereferenceError::Deadline(deadline))??;
     Ok(Observed {
         now: Timestamp::now(),
         live: Live::new(objects.into_iter().flatten()),
         pods,
-        premieres: premieres.into_iter().filter(|premiere| premiere.spec.platform == platform.name_any()).collect(),
-        conditions: platform.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default(),
+        premieres: premieres
+            .into_iter()
+            .filter(|premiere| premiere.spec.platform == platform.name_any())
+            .collect(),
+        conditions: platform
+            .status
+            .as_ref()
+            .map(|status| status.conditions.clone())
+            .unwrap_or_default(),
     })
 }
 
@@ -83,8 +91,10 @@ async fn list_kind(
     params: &ListParams,
 ) -> Result<Vec<(Kind, DynamicObject)>, DereferenceError> {
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
-    let list: ObjectList<DynamicObject> =
-        api.list(params).await.map_err(|source| DereferenceError::List { what: "rendered objects", source })?;
+    let list: ObjectList<DynamicObject> = api.list(params).await.map_err(|source| DereferenceError::List {
+        what: "rendered objects",
+        source,
+    })?;
     Ok(list.items.into_iter().map(|object| (kind, object)).collect())
 }
 
@@ -101,7 +111,10 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.list(params).await.map(|list| list.items).map_err(|source| DereferenceError::List { what, source })
+    api.list(params)
+        .await
+        .map(|list| list.items)
+        .map_err(|source| DereferenceError::List { what, source })
 }
 
 /// Asks every ready steering server for its audience, through the API server's pod proxy: the operator needs no route to
@@ -109,13 +122,21 @@ where
 pub async fn ask_audience(client: &Client, pods: &[Pod]) -> Vec<(String, Option<AudienceReport>)> {
     let mut servers = Vec::new();
     for pod in pods {
-        let steering = pod.labels().get(labels::ROLE).is_some_and(|role| role == Role::Steering.as_str());
+        let steering = pod
+            .labels()
+            .get(labels::ROLE)
+            .is_some_and(|role| role == Role::Steering.as_str());
         if steering && is_ready(pod) {
             servers.push((pod.namespace().unwrap_or_default(), pod.name_any()));
         }
     }
-    let questions = servers.into_iter().map(|(namespace, pod)| ask_one(client.clone(), namespace, pod));
-    stream::iter(questions).buffer_unordered(CONCURRENT_QUESTIONS).collect().await
+    let questions = servers
+        .into_iter()
+        .map(|(namespace, pod)| ask_one(client.clone(), namespace, pod));
+    stream::iter(questions)
+        .buffer_unordered(CONCURRENT_QUESTIONS)
+        .collect()
+        .await
 }
 
 async fn ask_one(client: Client, namespace: String, pod: String) -> (String, Option<AudienceReport>) {
@@ -135,6 +156,8 @@ async fn ask_one(client: Client, namespace: String, pod: String) -> (String, Opt
 
 async fn ask(client: &Client, namespace: &str, pod: &str) -> kube::Result<AudienceReport> {
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{HTTP_PORT}/proxy/audience");
-    let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
     client.request(request).await
 }

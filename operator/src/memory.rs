@@ -89,8 +89,16 @@ fn standing_floor(platform: &ValidatedPlatform, live: &Live, region: &RegionName
     let name = platform.regional(region, Role::Edge);
     let autoscaler: HorizontalPodAutoscaler = live.typed(Kind::HorizontalPodAutoscaler, &name)?;
     let replicas = Replicas(u32::try_from(autoscaler.spec.min_replicas?).ok()?);
-    let reason = if replicas > platform.edge.autoscaling.min { Reason::Audience } else { Reason::Spec };
-    Some(Floor { replicas, needed: replicas, reason })
+    let reason = if replicas > platform.edge.autoscaling.min {
+        Reason::Audience
+    } else {
+        Reason::Spec
+    };
+    Some(Floor {
+        replicas,
+        needed: replicas,
+        reason,
+    })
 }
 
 fn due(last: &mut Option<Timestamp>, now: Timestamp, interval: Duration) -> bool {
@@ -114,12 +122,18 @@ mod tests {
     }
 
     fn asked(replicas: u32) -> BTreeMap<RegionName, Floor> {
-        let floor = Floor { replicas: Replicas(replicas), needed: Replicas(replicas), reason: Reason::Audience };
+        let floor = Floor {
+            replicas: Replicas(replicas),
+            needed: Replicas(replicas),
+            reason: Reason::Audience,
+        };
         [(RegionName::new("north").unwrap(), floor)].into()
     }
 
     fn held(memory: &mut Memory, live: &Live, second: i64, replicas: u32) -> u32 {
-        memory.hold(&fixtures::cinema(), live, at(second), asked(replicas))[&RegionName::new("north").unwrap()].replicas.0
+        memory.hold(&fixtures::cinema(), live, at(second), asked(replicas))[&RegionName::new("north").unwrap()]
+            .replicas
+            .0
     }
 
     #[test]
@@ -140,7 +154,9 @@ mod tests {
     fn the_audience_is_not_asked_for_at_every_look() {
         let mut memory = Memory::default();
         let interval = Duration::from_secs(10);
-        let asked: Vec<bool> = [0, 1, 7, 8, 9, 16].map(|second| memory.ask_again(at(second), interval)).into();
+        let asked: Vec<bool> = [0, 1, 7, 8, 9, 16]
+            .map(|second| memory.ask_again(at(second), interval))
+            .into();
         assert_eq!(asked, [true, false, false, true, false, true]);
     }
 }

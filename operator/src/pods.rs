@@ -12,7 +12,12 @@ const START: Duration = Duration::from_secs(120);
 const SETTLING: Duration = Duration::from_secs(2);
 
 fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready")
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
 }
 
 /// Whether a pod is ready and means to stay.
@@ -28,8 +33,15 @@ pub fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     if pod.metadata.deletion_timestamp.is_some() || is_ready(pod) {
         return false;
     }
-    let Some(created) = pod.creation_timestamp() else { return false };
-    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).unwrap_or(&created).0;
+    let Some(created) = pod.creation_timestamp() else {
+        return false;
+    };
+    let started = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.start_time.as_ref())
+        .unwrap_or(&created)
+        .0;
     let lost = ready_condition(pod)
         .and_then(|condition| condition.last_transition_time.as_ref())
         .is_some_and(|transition| transition.0.duration_since(started).as_secs_f64() > SETTLING.as_secs_f64());
@@ -55,12 +67,20 @@ mod tests {
     fn starting_is_not_failing() {
         let condition = |status, since| json!({"type": "Ready", "status": status, "lastTransitionTime": since});
         for (ready, now, expected) in [
-            (condition("False", "2026-01-01T00:00:01Z"), "2026-01-01T00:00:30Z", false),
+            (
+                condition("False", "2026-01-01T00:00:01Z"),
+                "2026-01-01T00:00:30Z",
+                false,
+            ),
             (condition("False", "2026-01-01T00:00:01Z"), "2026-01-01T00:03:00Z", true),
             (condition("True", "2026-01-01T00:00:09Z"), "2026-01-01T01:00:00Z", false),
             (condition("False", "2026-01-01T00:00:20Z"), "2026-01-01T00:00:21Z", true),
         ] {
-            assert_eq!(is_failing(&pod(ready.clone()), now.parse().unwrap()), expected, "{ready} at {now}");
+            assert_eq!(
+                is_failing(&pod(ready.clone()), now.parse().unwrap()),
+                expected,
+                "{ready} at {now}"
+            );
         }
     }
 }

@@ -73,7 +73,12 @@ impl Context {
             instance: options.instance.clone(),
         };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, options, recorder, memories: Mutex::default() }
+        Self {
+            client,
+            options,
+            recorder,
+            memories: Mutex::default(),
+        }
     }
 
     /// Works on the memory of a platform; never across an await.
@@ -84,7 +89,11 @@ impl Context {
 
     fn forget_others(&self, now: Timestamp) {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        memories.retain(|_, memory| memory.seen.is_none_or(|seen| now.duration_since(seen).unsigned_abs() < FORGET));
+        memories.retain(|_, memory| {
+            memory
+                .seen
+                .is_none_or(|seen| now.duration_since(seen).unsigned_abs() < FORGET)
+        });
     }
 }
 
@@ -108,22 +117,41 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
 
     let look = context.remember(&platform, |memory| {
         memory.seen = Some(observed.now);
-        (memory.ask_again(observed.now, options.busy_interval), memory.secret_again(observed.now))
+        (
+            memory.ask_again(observed.now, options.busy_interval),
+            memory.secret_again(observed.now),
+        )
     });
     let (ask, ensure_secret) = look;
-    let answers = if ask { ask_audience(client, &observed.pods).await } else { Vec::new() };
+    let answers = if ask {
+        ask_audience(client, &observed.pods).await
+    } else {
+        Vec::new()
+    };
     let addresses = Addresses::read(&validated, &observed.live);
     let unavailable = status::unavailable(&validated, &observed.live);
-    let announced = observed.premieres.iter().map(|premiere| premiere::announced(&premiere.spec, observed.now)).sum();
+    let announced = observed
+        .premieres
+        .iter()
+        .map(|premiere| premiere::announced(&premiere.spec, observed.now))
+        .sum();
     let (audience, floors) = context.remember(&platform, |memory| {
         memory.reports.take(observed.now, answers);
         let audience = memory.reports.audience(&validated);
-        let demand = Demand { audience: &audience.regions, announced, unavailable: &unavailable };
+        let demand = Demand {
+            audience: &audience.regions,
+            announced,
+            unavailable: &unavailable,
+        };
         let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
         (audience, held)
     });
 
-    let prepared = build(Input { platform: &validated, addresses: &addresses, floors: &floors });
+    let prepared = build(Input {
+        platform: &validated,
+        addresses: &addresses,
+        floors: &floors,
+    });
     let applier = Applier {
         client,
         platform: &validated,
@@ -154,16 +182,27 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         return Ok(Action::requeue(wait_after_failure(&context, &platform)));
     }
     context.remember(&platform, |memory| memory.failures = 0);
-    let raised = floors.values().any(|floor| floor.replicas > validated.edge.autoscaling.min);
+    let raised = floors
+        .values()
+        .any(|floor| floor.replicas > validated.edge.autoscaling.min);
     let busy = audience.total() > 0 || raised || announced > 0.0;
     Ok(Action::requeue(next_look(options, &observed, busy)))
 }
 
 /// When to look again if nothing changes before.
 fn next_look(options: &OperatorOptions, observed: &Observed, busy: bool) -> Duration {
-    let regular = if busy { options.busy_interval } else { options.idle_interval };
-    let changes = observed.premieres.iter().filter_map(|premiere| premiere::next_change(&premiere.spec, observed.now));
-    changes.map(|change| change.unsigned_abs().max(Duration::from_millis(100))).fold(regular, Duration::min)
+    let regular = if busy {
+        options.busy_interval
+    } else {
+        options.idle_interval
+    };
+    let changes = observed
+        .premieres
+        .iter()
+        .filter_map(|premiere| premiere::next_change(&premiere.spec, observed.now));
+    changes
+        .map(|change| change.unsigned_abs().max(Duration::from_millis(100)))
+        .fold(regular, Duration::min)
 }
 
 /// What happens after a look that failed: it is tried again, ever later, each platform by its own count.
@@ -188,8 +227,9 @@ async fn write_status(
 ) -> Result<(), ReconcileError> {
     let deadline = context.options.request_deadline;
     let writing = status::update_platform(&context.client, platform, status);
-    let written =
-        tokio::time::timeout(deadline, writing).await.map_err(|_| ReconcileError::StatusDeadline(deadline))??;
+    let written = tokio::time::timeout(deadline, writing)
+        .await
+        .map_err(|_| ReconcileError::StatusDeadline(deadline))??;
     if written {
         for transition in status::transitions(platform.status.as_ref(), status) {
             publish(context, platform, transition).await;
@@ -200,10 +240,17 @@ async fn write_status(
 
 /// Events are a courtesy: one that cannot be written is logged and forgotten.
 async fn publish(context: &Context, platform: &StreamingPlatform, transition: Transition) {
-    let Transition { warning, reason, mut note } = transition;
+    let Transition {
+        warning,
+        reason,
+        mut note,
+    } = transition;
     let name = platform.name_any();
     info!(platform = %name, %reason, %note, "transition");
-    let end = (0..=LONGEST_NOTE.min(note.len())).rev().find(|&end| note.is_char_boundary(end)).unwrap_or(0);
+    let end = (0..=LONGEST_NOTE.min(note.len()))
+        .rev()
+        .find(|&end| note.is_char_boundary(end))
+        .unwrap_or(0);
     note.truncate(end);
     let event = Event {
         type_: if warning { EventType::Warning } else { EventType::Normal },

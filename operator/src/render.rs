@@ -16,8 +16,16 @@ use crate::{
 /// the Secret with the signing key is not among them: it is made in the cluster.
 pub fn render(platform: &StreamingPlatform) -> Result<Vec<Value>, ValidateError> {
     let validated = validate(platform)?;
-    let nobody = Demand { audience: &BTreeMap::new(), announced: 0.0, unavailable: &BTreeSet::new() };
+    let nobody = Demand {
+        audience: &BTreeMap::new(),
+        announced: 0.0,
+        unavailable: &BTreeSet::new(),
+    };
     let floors = floors(&validated, &nobody);
-    let resources = build(Input { platform: &validated, addresses: &Addresses::default(), floors: &floors });
+    let resources = build(Input {
+        platform: &validated,
+        addresses: &Addresses::default(),
+        floors: &floors,
+    });
     Ok(resources.objects().iter().map(|object| object.body.clone()).collect())
 }

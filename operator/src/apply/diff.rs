@@ -19,7 +19,9 @@ pub(super) fn hash(body: &Value) -> String {
 pub(super) fn stamped(body: &Value) -> Value {
     let mut stamped = body.clone();
     if let Some(metadata) = stamped.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let annotations = metadata
+            .entry("annotations")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(APPLIED_HASH.to_owned(), Value::String(hash(body)));
         }
@@ -31,7 +33,10 @@ pub(super) fn stamped(body: &Value) -> Value {
 #[must_use]
 pub(super) fn is_current(live: &DynamicObject, body: &Value) -> bool {
     live.metadata.deletion_timestamp.is_none()
-        && live.annotations().get(APPLIED_HASH).is_some_and(|sent| *sent == hash(body))
+        && live
+            .annotations()
+            .get(APPLIED_HASH)
+            .is_some_and(|sent| *sent == hash(body))
         && serde_json::to_value(live).is_ok_and(|live| covers(&live, body))
 }
 
@@ -80,7 +85,11 @@ mod tests {
             (json!({"a": {"b": 1, "default": true}}), json!({"a": {"b": 1}}), true),
             (json!({}), json!({"a": {}}), true),
             (json!({}), json!({"a": {"b": 1}}), false),
-            (json!([{"name": "x", "v": 0}, {"name": "y", "v": 1}]), json!([{"name": "y", "v": 1}]), true),
+            (
+                json!([{"name": "x", "v": 0}, {"name": "y", "v": 1}]),
+                json!([{"name": "y", "v": 1}]),
+                true,
+            ),
             (json!([{"name": "x", "v": 1}]), json!([{"name": "y", "v": 1}]), false),
             (json!(["a", "b"]), json!(["a", "b"]), true),
             (json!(["b", "a"]), json!(["a", "b"]), false),

@@ -30,7 +30,10 @@ fn owns_replicas(live: &DynamicObject) -> bool {
     live.managed_fields().iter().any(|entry| {
         entry.manager.as_deref() == Some(Kind::Deployment.field_manager())
             && entry.operation.as_deref() == Some("Apply")
-            && entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
+            && entry
+                .fields_v1
+                .as_ref()
+                .is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some())
     })
 }
 
@@ -55,7 +58,13 @@ mod tests {
 
     fn object(spec: Value) -> Object {
         let body = json!({"spec": spec});
-        Object { kind: Kind::Deployment, name: "d".into(), region: None, role: Role::Edge, body }
+        Object {
+            kind: Kind::Deployment,
+            name: "d".into(),
+            region: None,
+            role: Role::Edge,
+            body,
+        }
     }
 
     #[test]
@@ -64,7 +73,10 @@ mod tests {
         let step = first_step(&object(json!({})), &ours).unwrap();
         assert_eq!(step.pointer("/spec/replicas"), Some(&json!(7)));
         assert_eq!(first_step(&object(json!({ "replicas": 3 })), &ours), None);
-        for other in [deployment("kube-controller-manager", "Update"), deployment("showrunner-operator/workloads", "Update")] {
+        for other in [
+            deployment("kube-controller-manager", "Update"),
+            deployment("showrunner-operator/workloads", "Update"),
+        ] {
             assert_eq!(first_step(&object(json!({})), &other), None);
         }
     }

@@ -81,20 +81,34 @@ impl Applier<'_> {
     pub async fn apply(&self, prepared: Resources<Prepared>) -> Result<Resources<Applied>, ApplyError> {
         let owner = self.platform.owner.as_ref().ok_or(ApplyError::Unowned)?.uid.clone();
         if self.ensure_secret && self.platform.deployed_services().next().is_some() {
-            secret::ensure(self.client, self.platform).await.map_err(ApplyError::Secret)?;
+            secret::ensure(self.client, self.platform)
+                .await
+                .map_err(ApplyError::Secret)?;
         }
         let mut failures: BTreeMap<RegionName, String> = BTreeMap::new();
         // An autoscaler that is to go must go before its workload's replicas are written, or the two fight.
-        self.sweep(prepared.objects(), &owner, |kind| kind == Kind::HorizontalPodAutoscaler).await?;
+        self.sweep(prepared.objects(), &owner, |kind| kind == Kind::HorizontalPodAutoscaler)
+            .await?;
         for stage in Stage::ALL {
             let of_stage = |object: &&Object| object.kind.stage() == stage;
-            let shared = prepared.objects().iter().filter(of_stage).filter(|object| object.region.is_none());
+            let shared = prepared
+                .objects()
+                .iter()
+                .filter(of_stage)
+                .filter(|object| object.region.is_none());
             self.within_deadline(self.apply_all(shared, &owner)).await?;
-            let regions = self.platform.regions.iter().filter(|region| !failures.contains_key(&region.name));
+            let regions = self
+                .platform
+                .regions
+                .iter()
+                .filter(|region| !failures.contains_key(&region.name));
             let outcomes = join_all(regions.map(async |region| {
                 let objects = prepared.objects().iter().filter(of_stage);
                 let objects = objects.filter(|object| object.region.as_ref() == Some(&region.name));
-                (region.name.clone(), self.within_deadline(self.apply_all(objects, &owner)).await)
+                (
+                    region.name.clone(),
+                    self.within_deadline(self.apply_all(objects, &owner)).await,
+                )
             }))
             .await;
             for (region, outcome) in outcomes {
@@ -111,16 +125,23 @@ impl Applier<'_> {
     }
 
     async fn within_deadline(&self, work: impl Future<Output = Result<(), ApplyError>>) -> Result<(), ApplyError> {
-        tokio::time::timeout(self.deadline, work).await.map_err(|_| ApplyError::Deadline(self.deadline))?
+        tokio::time::timeout(self.deadline, work)
+            .await
+            .map_err(|_| ApplyError::Deadline(self.deadline))?
     }
 
     async fn apply_all<'o>(&self, objects: impl Iterator<Item = &'o Object>, owner: &str) -> Result<(), ApplyError> {
         for object in objects {
             self.apply_one(object, owner).await.map_err(|error| match error {
-                OneError::Foreign => ApplyError::Foreign { kind: object.kind, name: object.name.clone() },
-                OneError::Request(source) => {
-                    ApplyError::Request { kind: object.kind, name: object.name.clone(), source }
-                }
+                OneError::Foreign => ApplyError::Foreign {
+                    kind: object.kind,
+                    name: object.name.clone(),
+                },
+                OneError::Request(source) => ApplyError::Request {
+                    kind: object.kind,
+                    name: object.name.clone(),
+                    source,
+                },
             })?;
         }
         Ok(())
@@ -147,7 +168,13 @@ impl Applier<'_> {
             }
         }
         debug!(kind = ?object.kind, name = %object.name, "applying");
-        patch(&api, &object.name, object.kind.field_manager(), &diff::stamped(&object.body)).await
+        patch(
+            &api,
+            &object.name,
+            object.kind.field_manager(),
+            &diff::stamped(&object.body),
+        )
+        .await
     }
 
     /// Deletes what is ours and no longer rendered.
@@ -160,7 +187,10 @@ impl Applier<'_> {
             info!(?kind, %name, "removing what is no longer rendered");
             let params = DeleteParams {
                 // This very object, not one that someone has made in its place.
-                preconditions: Some(Preconditions { uid: orphan.uid(), resource_version: None }),
+                preconditions: Some(Preconditions {
+                    uid: orphan.uid(),
+                    resource_version: None,
+                }),
                 ..DeleteParams::background()
             };
             match self.api(kind).delete(&name, &params).await {
@@ -173,7 +203,11 @@ impl Applier<'_> {
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), self.platform.namespace.as_str(), &kind.api_resource())
+        Api::namespaced_with(
+            self.client.clone(),
+            self.platform.namespace.as_str(),
+            &kind.api_resource(),
+        )
     }
 }
 
@@ -190,6 +224,7 @@ impl From<kube::Error> for OneError {
 
 async fn patch(api: &Api<DynamicObject>, name: &str, manager: &str, body: &Value) -> Result<(), OneError> {
     // Forced: what the platform says is what holds. Others' fields stay theirs.
-    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(body)).await?;
+    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(body))
+        .await?;
     Ok(())
 }

@@ -9,7 +9,10 @@ use crate::{kind::Kind, observed::Live, resources::Object};
 
 /// Objects of ours that are not among the rendered ones.
 pub(super) fn orphans<'a>(live: &'a Live, rendered: &[Object], owner: &str) -> Vec<(Kind, &'a DynamicObject)> {
-    let wanted: BTreeSet<(Kind, &str)> = rendered.iter().map(|object| (object.kind, object.name.as_str())).collect();
+    let wanted: BTreeSet<(Kind, &str)> = rendered
+        .iter()
+        .map(|object| (object.kind, object.name.as_str()))
+        .collect();
     live.iter()
         .filter(|(kind, object)| !wanted.contains(&(*kind, object.name_any().as_str())))
         .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
@@ -20,8 +23,14 @@ pub(super) fn orphans<'a>(live: &'a Live, rendered: &[Object], owner: &str) -> V
 /// Whether an object is labelled as ours and controlled by the platform with this UID.
 #[must_use]
 pub(super) fn is_ours(object: &DynamicObject, owner: &str) -> bool {
-    object.labels().get(labels::APP_MANAGED_BY).is_some_and(|manager| manager == labels::MANAGER)
-        && object.owner_references().iter().any(|reference| reference.controller == Some(true) && reference.uid == owner)
+    object
+        .labels()
+        .get(labels::APP_MANAGED_BY)
+        .is_some_and(|manager| manager == labels::MANAGER)
+        && object
+            .owner_references()
+            .iter()
+            .any(|reference| reference.controller == Some(true) && reference.uid == owner)
 }
 
 #[cfg(test)]
@@ -63,7 +72,10 @@ mod tests {
             role: Role::Edge,
             body: json!({}),
         }];
-        let names: Vec<String> = orphans(&live, &rendered, "u").iter().map(|(_, object)| object.name_any()).collect();
+        let names: Vec<String> = orphans(&live, &rendered, "u")
+            .iter()
+            .map(|(_, object)| object.name_any())
+            .collect();
         assert_eq!(names, ["left-over"]);
     }
 }

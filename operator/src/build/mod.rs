@@ -14,6 +14,8 @@ mod origin;
 mod pod;
 mod services;
 mod steering;
+#[cfg(test)]
+mod tests;
 pub mod vcl;
 
 pub use services::KEY_FILE;

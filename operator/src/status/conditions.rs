@@ -23,7 +23,12 @@ struct Judgement {
 
 impl Judgement {
     fn new(type_: ConditionType, status: bool, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { type_, status, reason, message: message.into() }
+        Self {
+            type_,
+            status,
+            reason,
+            message: message.into(),
+        }
     }
 
     fn condition(self, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
@@ -31,7 +36,10 @@ impl Judgement {
         let status = if self.status { "True" } else { "False" };
         let since = find(before, &type_)
             .filter(|condition| condition.status == status)
-            .map_or_else(|| Time(whole_second(now)), |condition| condition.last_transition_time.clone());
+            .map_or_else(
+                || Time(whole_second(now)),
+                |condition| condition.last_transition_time.clone(),
+            );
         Condition {
             last_transition_time: since,
             message: self.message,
@@ -50,26 +58,33 @@ fn whole_second(now: Timestamp) -> Timestamp {
 
 pub(super) fn compute(facts: &Facts<'_>, regions: &[RegionStatus]) -> Vec<Condition> {
     let generation = facts.platform.generation;
-    [ready(facts, regions), progressing(facts), degraded(facts), evacuation_safe(facts)]
-        .into_iter()
-        .map(|judgement| judgement.condition(&facts.observed.conditions, generation, facts.observed.now))
-        .collect()
+    [
+        ready(facts, regions),
+        progressing(facts),
+        degraded(facts),
+        evacuation_safe(facts),
+    ]
+    .into_iter()
+    .map(|judgement| judgement.condition(&facts.observed.conditions, generation, facts.observed.now))
+    .collect()
 }
 
-pub(super) fn refused(
-    error: &ValidateError,
-    before: &[Condition],
-    generation: i64,
-    now: Timestamp,
-) -> Vec<Condition> {
+pub(super) fn refused(error: &ValidateError, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let message = error.to_string();
     let judgements = [
         Judgement::new(ConditionType::Ready, false, "InvalidSpec", message.clone()),
-        Judgement::new(ConditionType::Progressing, false, "InvalidSpec", "waiting for a valid spec"),
+        Judgement::new(
+            ConditionType::Progressing,
+            false,
+            "InvalidSpec",
+            "waiting for a valid spec",
+        ),
         Judgement::new(ConditionType::Degraded, true, "InvalidSpec", message),
     ];
-    let mut conditions: Vec<Condition> =
-        judgements.into_iter().map(|judgement| judgement.condition(before, generation, now)).collect();
+    let mut conditions: Vec<Condition> = judgements
+        .into_iter()
+        .map(|judgement| judgement.condition(before, generation, now))
+        .collect();
     conditions.extend(find(before, "EvacuationSafe").cloned());
     conditions
 }
@@ -79,26 +94,42 @@ fn ready(facts: &Facts<'_>, regions: &[RegionStatus]) -> Judgement {
     let short: Vec<String> = regions
         .iter()
         .filter_map(|region| {
-            let missing: Vec<&str> =
-                region.roles.iter().filter(|role| role.ready == 0).map(|role| role.role.as_str()).collect();
+            let missing: Vec<&str> = region
+                .roles
+                .iter()
+                .filter(|role| role.ready == 0)
+                .map(|role| role.role.as_str())
+                .collect();
             (!missing.is_empty()).then(|| format!("{} has no ready {}", region.name, missing.join(", ")))
         })
         .collect();
     let unknown = regions.iter().any(|region| region.state == RegionState::Unknown);
     let kind = ConditionType::Ready;
     if !short.is_empty() || unknown {
-        let message = if short.is_empty() { "nothing runs yet".to_owned() } else { short.join("; ") };
+        let message = if short.is_empty() {
+            "nothing runs yet".to_owned()
+        } else {
+            short.join("; ")
+        };
         Judgement::new(kind, false, "RegionsNotServing", message)
     } else if let Some(waiting) = missing_addresses(facts) {
         Judgement::new(kind, false, "WaitingForAddresses", waiting)
     } else {
-        Judgement::new(kind, true, "AllRegionsServe", format!("all {} regions serve from every role", regions.len()))
+        Judgement::new(
+            kind,
+            true,
+            "AllRegionsServe",
+            format!("all {} regions serve from every role", regions.len()),
+        )
     }
 }
 
 /// Viewers cannot be sent where no address is known.
 fn missing_addresses(facts: &Facts<'_>) -> Option<String> {
-    let edges = facts.platform.regions_with(Role::Edge).filter(|region| facts.addresses.edge_url(region).is_none());
+    let edges = facts
+        .platform
+        .regions_with(Role::Edge)
+        .filter(|region| facts.addresses.edge_url(region).is_none());
     let mut missing: Vec<String> = edges.map(|region| format!("the edges in {}", region.name)).collect();
     if facts.addresses.steering_url().is_none() {
         missing.push("steering".to_owned());
@@ -134,7 +165,10 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
     let kind = ConditionType::Degraded;
     if !facts.applied.failures().is_empty() {
         let failures = facts.applied.failures().iter();
-        let message = failures.map(|(region, why)| format!("{region}: {why}")).collect::<Vec<_>>().join("; ");
+        let message = failures
+            .map(|(region, why)| format!("{region}: {why}"))
+            .collect::<Vec<_>>()
+            .join("; ");
         return Judgement::new(kind, true, "ApplyFailed", message);
     }
     let mut failing: Vec<String> = facts
@@ -150,15 +184,29 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
     }
     let rest = failing.len().saturating_sub(NAMED);
     failing.truncate(NAMED);
-    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
-    Judgement::new(kind, true, "PodsNotReady", format!("not ready: {}{more}", failing.join(", ")))
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
+    Judgement::new(
+        kind,
+        true,
+        "PodsNotReady",
+        format!("not ready: {}{more}", failing.join(", ")),
+    )
 }
 
 /// The remaining regions can carry the peak if `regionsToLose` are lost.
 fn evacuation_safe(facts: &Facts<'_>) -> Judgement {
     let gone = regions::unavailable(facts.platform, &facts.observed.live);
     let judged = evacuation::judge(facts.platform, facts.topology, &gone, facts.audience.total());
-    Judgement::new(ConditionType::EvacuationSafe, judged.safe, judged.reason, judged.message)
+    Judgement::new(
+        ConditionType::EvacuationSafe,
+        judged.safe,
+        judged.reason,
+        judged.message,
+    )
 }
 
 #[cfg(test)]

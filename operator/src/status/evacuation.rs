@@ -29,7 +29,11 @@ pub(super) fn judge(
     let most = if scaling.enabled { scaling.max } else { scaling.min };
     let per_region = u64::from(most.0) * u64::from(platform.edge.viewers_per_replica.0);
     let peak = u64::from(platform.resilience.peak.0.max(audience));
-    let standing: Vec<&Region> = platform.regions.iter().filter(|region| !unavailable.contains(&region.name)).collect();
+    let standing: Vec<&Region> = platform
+        .regions
+        .iter()
+        .filter(|region| !unavailable.contains(&region.name))
+        .collect();
     let indices: Vec<usize> = (0..standing.len()).collect();
     let lose = (platform.resilience.regions_to_lose as usize).min(standing.len());
 
@@ -39,9 +43,16 @@ pub(super) fn judge(
         lost.extend(set.iter().map(|&at| standing[at].name.clone()));
         let names = lost.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         if let Some(outage) = topology.outages_without_regions(&lost).first() {
-            return Evacuation { safe: false, reason: "LastHealthyPath", message: format!("without {names}: {outage}") };
+            return Evacuation {
+                safe: false,
+                reason: "LastHealthyPath",
+                message: format!("without {names}: {outage}"),
+            };
         }
-        let edges = platform.regions_with(Role::Edge).filter(|region| !lost.contains(&region.name)).count();
+        let edges = platform
+            .regions_with(Role::Edge)
+            .filter(|region| !lost.contains(&region.name))
+            .count();
         let capacity = per_region * edges as u64;
         if capacity < peak {
             return Evacuation {

@@ -50,7 +50,10 @@ pub struct Facts<'a> {
 #[must_use]
 pub fn compute(facts: &Facts<'_>) -> StreamingPlatformStatus {
     let regions = regions::compute(facts);
-    let ready = regions.iter().filter(|region| region.state == RegionState::Ready).count();
+    let ready = regions
+        .iter()
+        .filter(|region| region.state == RegionState::Ready)
+        .count();
     StreamingPlatformStatus {
         observed_generation: Some(facts.platform.generation),
         summary: format!("{ready}/{} regions ready", regions.len()),
@@ -76,7 +79,9 @@ pub fn refused(
 }
 
 fn endpoints(facts: &Facts<'_>) -> StatusEndpoints {
-    let Facts { platform, addresses, .. } = facts;
+    let Facts {
+        platform, addresses, ..
+    } = facts;
     StatusEndpoints {
         channels: addresses
             .steering_url()

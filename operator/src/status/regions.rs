@@ -22,7 +22,10 @@ pub(super) fn workloads(platform: &ValidatedPlatform, region: &Region, role: Rol
             .channels
             .iter()
             .map(|channel| {
-                (Kind::StatefulSet, names::encoder(name, region.name.as_str(), channel.name.as_str()))
+                (
+                    Kind::StatefulSet,
+                    names::encoder(name, region.name.as_str(), channel.name.as_str()),
+                )
             })
             .collect(),
         Role::Origin => vec![(Kind::StatefulSet, regional)],
@@ -30,7 +33,10 @@ pub(super) fn workloads(platform: &ValidatedPlatform, region: &Region, role: Rol
         Role::Services => platform
             .deployed_services()
             .map(|service| {
-                (Kind::Deployment, names::service_workload(name, region.name.as_str(), service.name.as_str()))
+                (
+                    Kind::Deployment,
+                    names::service_workload(name, region.name.as_str(), service.name.as_str()),
+                )
             })
             .collect(),
     }
@@ -40,11 +46,17 @@ pub(super) fn workloads(platform: &ValidatedPlatform, region: &Region, role: Rol
 pub(super) fn role_state(platform: &ValidatedPlatform, live: &Live, region: &Region, role: Role) -> WorkloadState {
     let states = workloads(platform, region, role);
     let states = states.iter().map(|(kind, name)| WorkloadState::read(live, *kind, name));
-    states.fold(WorkloadState { settled: true, ..WorkloadState::default() }, |sum, state| WorkloadState {
-        desired: sum.desired + state.desired,
-        ready: sum.ready + state.ready,
-        settled: sum.settled && state.settled,
-    })
+    states.fold(
+        WorkloadState {
+            settled: true,
+            ..WorkloadState::default()
+        },
+        |sum, state| WorkloadState {
+            desired: sum.desired + state.desired,
+            ready: sum.ready + state.ready,
+            settled: sum.settled && state.settled,
+        },
+    )
 }
 
 /// Regions whose edges do not serve.
@@ -58,11 +70,24 @@ pub fn unavailable(platform: &ValidatedPlatform, live: &Live) -> BTreeSet<Region
 }
 
 pub(super) fn compute(facts: &Facts<'_>) -> Vec<RegionStatus> {
-    facts.platform.regions.iter().map(|region| region_status(facts, region)).collect()
+    facts
+        .platform
+        .regions
+        .iter()
+        .map(|region| region_status(facts, region))
+        .collect()
 }
 
 fn region_status(facts: &Facts<'_>, region: &Region) -> RegionStatus {
-    let Facts { platform, applied, observed, addresses, audience, floors, .. } = facts;
+    let Facts {
+        platform,
+        applied,
+        observed,
+        addresses,
+        audience,
+        floors,
+        ..
+    } = facts;
     let roles: Vec<(Role, WorkloadState)> = region
         .roles
         .iter()
@@ -70,15 +95,22 @@ fn region_status(facts: &Facts<'_>, region: &Region) -> RegionStatus {
         .map(|&role| (role, role_state(platform, &observed.live, region, role)))
         .collect();
     let state = state(&roles);
-    let edge = roles.iter().find(|(role, _)| *role == Role::Edge).and_then(|(_, edges)| {
-        let floor = floors.get(&region.name)?;
-        Some(EdgeCapacity {
-            floor: floor.replicas.0,
-            floor_reason: floor.reason.as_str().to_owned(),
-            viewers: edges.ready.saturating_mul(platform.edge.viewers_per_replica.0),
-        })
-    });
-    let message = applied.failures().get(&region.name).cloned().or_else(|| message(state, &roles));
+    let edge = roles
+        .iter()
+        .find(|(role, _)| *role == Role::Edge)
+        .and_then(|(_, edges)| {
+            let floor = floors.get(&region.name)?;
+            Some(EdgeCapacity {
+                floor: floor.replicas.0,
+                floor_reason: floor.reason.as_str().to_owned(),
+                viewers: edges.ready.saturating_mul(platform.edge.viewers_per_replica.0),
+            })
+        });
+    let message = applied
+        .failures()
+        .get(&region.name)
+        .cloned()
+        .or_else(|| message(state, &roles));
     RegionStatus {
         name: region.name.to_string(),
         state,
@@ -102,7 +134,8 @@ fn state(roles: &[(Role, WorkloadState)]) -> RegionState {
     let edges = roles.iter().find(|(role, _)| *role == Role::Edge);
     if roles.iter().all(|(_, workload)| workload.desired == 0) {
         RegionState::Unknown
-    } else if edges.is_some_and(|(_, edges)| edges.ready == 0) || roles.iter().all(|(_, workload)| workload.ready == 0) {
+    } else if edges.is_some_and(|(_, edges)| edges.ready == 0) || roles.iter().all(|(_, workload)| workload.ready == 0)
+    {
         RegionState::Unavailable
     } else if roles.iter().all(|(_, workload)| workload.ready >= workload.desired) {
         RegionState::Ready
@@ -129,7 +162,11 @@ mod tests {
 
     #[test]
     fn a_region_serves_through_its_edges() {
-        let workload = |desired, ready| WorkloadState { desired, ready, settled: true };
+        let workload = |desired, ready| WorkloadState {
+            desired,
+            ready,
+            settled: true,
+        };
         for (edge, shield, expected) in [
             ((2, 2), (1, 1), RegionState::Ready),
             ((2, 1), (1, 1), RegionState::Degraded),
@@ -137,10 +174,19 @@ mod tests {
             ((2, 0), (1, 1), RegionState::Unavailable),
             ((0, 0), (0, 0), RegionState::Unknown),
         ] {
-            let roles = [(Role::Edge, workload(edge.0, edge.1)), (Role::Shield, workload(shield.0, shield.1))];
+            let roles = [
+                (Role::Edge, workload(edge.0, edge.1)),
+                (Role::Shield, workload(shield.0, shield.1)),
+            ];
             assert_eq!(state(&roles), expected, "{roles:?}");
         }
-        assert_eq!(state(&[(Role::Encoder, workload(1, 0)), (Role::Origin, workload(1, 0))]), RegionState::Unavailable);
-        assert_eq!(state(&[(Role::Encoder, workload(1, 0)), (Role::Origin, workload(1, 1))]), RegionState::Degraded);
+        assert_eq!(
+            state(&[(Role::Encoder, workload(1, 0)), (Role::Origin, workload(1, 0))]),
+            RegionState::Unavailable
+        );
+        assert_eq!(
+            state(&[(Role::Encoder, workload(1, 0)), (Role::Origin, workload(1, 1))]),
+            RegionState::Degraded
+        );
     }
 }

@@ -31,7 +31,11 @@ pub fn transitions(before: Option<&StreamingPlatformStatus>, after: &StreamingPl
         let neutral = condition.type_ == "Progressing" || earlier.is_none();
         changes.push(Transition {
             warning: !good && !neutral,
-            reason: format!("{}{}", if condition.status == "True" { "" } else { "Not" }, condition.type_),
+            reason: format!(
+                "{}{}",
+                if condition.status == "True" { "" } else { "Not" },
+                condition.type_
+            ),
             note: format!("{}: {}", condition.reason, condition.message),
         });
     }
@@ -39,7 +43,11 @@ pub fn transitions(before: Option<&StreamingPlatformStatus>, after: &StreamingPl
         let earlier = before.regions.iter().find(|earlier| earlier.name == region.name);
         let state = earlier.map_or(RegionState::Unknown, |earlier| earlier.state);
         if state != region.state && region.state != RegionState::Unknown {
-            let why = region.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let why = region
+                .message
+                .as_deref()
+                .map(|message| format!(": {message}"))
+                .unwrap_or_default();
             changes.push(Transition {
                 warning: region.state == RegionState::Unavailable && state != RegionState::Unknown,
                 reason: format!("Region{:?}", region.state),
@@ -52,8 +60,16 @@ pub fn transitions(before: Option<&StreamingPlatformStatus>, after: &StreamingPl
         {
             changes.push(Transition {
                 warning: false,
-                reason: if is.floor > was.floor { "EdgeFloorRaised" } else { "EdgeFloorLowered" }.to_owned(),
-                note: format!("edges in {}: at least {} instead of {} ({})", region.name, is.floor, was.floor, is.floor_reason),
+                reason: if is.floor > was.floor {
+                    "EdgeFloorRaised"
+                } else {
+                    "EdgeFloorLowered"
+                }
+                .to_owned(),
+                note: format!(
+                    "edges in {}: at least {} instead of {} ({})",
+                    region.name, is.floor, was.floor, is.floor_reason
+                ),
             });
         }
     }
@@ -84,12 +100,26 @@ mod tests {
         let calm = status("True", "Ready", 2);
         assert_eq!(transitions(Some(&calm), &calm), []);
         let lost = transitions(Some(&calm), &status("False", "Unavailable", 4));
-        let told: Vec<(&str, bool)> = lost.iter().map(|change| (change.reason.as_str(), change.warning)).collect();
-        assert_eq!(told, [("NotReady", true), ("RegionUnavailable", true), ("EdgeFloorRaised", false)]);
+        let told: Vec<(&str, bool)> = lost
+            .iter()
+            .map(|change| (change.reason.as_str(), change.warning))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("NotReady", true),
+                ("RegionUnavailable", true),
+                ("EdgeFloorRaised", false)
+            ]
+        );
     }
 
     #[test]
     fn a_beginning_is_no_alarm() {
-        assert!(transitions(None, &status("False", "Unavailable", 1)).iter().all(|change| !change.warning));
+        assert!(
+            transitions(None, &status("False", "Unavailable", 1))
+                .iter()
+                .all(|change| !change.warning)
+        );
     }
 }

@@ -42,13 +42,19 @@ pub async fn update_platform(
         Ok(_) => Ok(true),
         // Deleted meanwhile: there is nothing left to report on.
         Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(false),
-        Err(source) => Err(StatusError::Patch { kind: "StreamingPlatform", name: platform.name_any(), source }),
+        Err(source) => Err(StatusError::Patch {
+            kind: "StreamingPlatform",
+            name: platform.name_any(),
+            source,
+        }),
     }
 }
 
 /// Writes a premiere's phase if it is not that already. Tells whether it was written.
 pub async fn update_premiere(client: &Client, premiere: &Premiere, phase: Phase) -> Result<bool, StatusError> {
-    let status = PremiereStatus { phase: Some(phase.to_string()) };
+    let status = PremiereStatus {
+        phase: Some(phase.to_string()),
+    };
     if premiere.status.as_ref() == Some(&status) {
         return Ok(false);
     }
@@ -57,10 +63,17 @@ pub async fn update_premiere(client: &Client, premiere: &Premiere, phase: Phase)
     match api.patch_status(&premiere.name_any(), &manager(), &patch).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(answer)) if answer.is_not_found() => Ok(false),
-        Err(source) => Err(StatusError::Patch { kind: "Premiere", name: premiere.name_any(), source }),
+        Err(source) => Err(StatusError::Patch {
+            kind: "Premiere",
+            name: premiere.name_any(),
+            source,
+        }),
     }
 }
 
 fn manager() -> PatchParams {
-    PatchParams { field_manager: Some("showrunner-operator/status".to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some("showrunner-operator/status".to_owned()),
+        ..PatchParams::default()
+    }
 }
