@@ -130,7 +130,8 @@ proptest! {
         let forced = apply(&schema(), &live, &other, &writer("two"), true, false).unwrap();
         prop_assert_eq!(&forced["data"][&key], &other["data"][&key]);
         let one = managers::read(&forced).into_iter().find(|m| m.name == "one");
-        prop_assert!(one.is_none_or(|m| !m.fields.paths().contains(&format!(".data.{key}"))));
+        let path = format!(".data.{key}");
+        prop_assert!(one.is_none_or(|m| !m.fields.paths().contains(&path)));
     }
 
     #[test]
