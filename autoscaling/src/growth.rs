@@ -92,9 +92,8 @@ impl Growth {
 
     /// The size after one more decision in full saturation.
     fn step(&self, size: u32) -> u32 {
-        let grown =
-            (u64::from(size) * u64::from(self.saturation_percent)).div_ceil(u64::from(self.target_percent.max(1)));
-        u32::try_from(grown).unwrap_or(u32::MAX).max(size)
+        // In floats, as the algorithm: an integer division would at times fall one short of it.
+        ((self.factor() * f64::from(size)).ceil() as u32).max(size)
     }
 
     /// The most that can be ready `within` after the load has come, from `from` ready at that time. The first decision is

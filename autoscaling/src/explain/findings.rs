@@ -373,15 +373,21 @@ fn shortage(projected: &Projected) -> Option<Finding> {
         .map(|point| point.ready)
         .max()
         .unwrap_or_default();
+    let (severity, consequence) = match projection.worst_unserved {
+        0 => (
+            Severity::Warning,
+            "the headroom is used up, though every viewer is served".to_owned(),
+        ),
+        unserved => (Severity::Problem, format!("up to {unserved} viewers go unserved")),
+    };
     Some(Finding::new(
         "projected-shortage",
-        Severity::Problem,
+        severity,
         format!(
             "Under the projected ramp ready replicas fall short from {} to {}: {needed} are needed at the peak, {at_most} \
-             are ready at most, and up to {} viewers go unserved.",
+             are ready at most; {consequence}.",
             clock(from),
-            clock(until),
-            projection.worst_unserved
+            clock(until)
         ),
         format!(
             "Raise minReplicas (or schedule a Premiere) so that {needed} replicas are warm before the ramp begins."

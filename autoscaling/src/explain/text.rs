@@ -85,6 +85,11 @@ fn render_projection(out: &mut String, projected: &Projected) {
     line(out, 0, &title);
     out.push_str(&chart(projection));
     let verdict = match (projection.short_from, projection.short_until) {
+        (Some(from), Some(until)) if projection.worst_unserved == 0 => format!(
+            "Ready replicas fall short of the headroom from {} to {}; every viewer is served.",
+            clock(from),
+            clock(until)
+        ),
         (Some(from), Some(until)) => format!(
             "Ready replicas fall short of the audience from {} to {}; at worst {} viewers are beyond what the ready \
              replicas carry.",
@@ -232,6 +237,7 @@ pub fn describe(step: &Step) -> String {
             Some(proposed) => format!(
                 "{failed} of {metrics} metrics failed and the rest would scale down to {proposed}: nothing is decided."
             ),
+            None if *metrics == 1 => "The only metric failed: nothing is decided.".to_owned(),
             None => format!("All {metrics} metrics failed: nothing is decided."),
         },
         Step::Stabilize {

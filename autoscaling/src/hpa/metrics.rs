@@ -201,7 +201,12 @@ fn external(
     match (&source.target.average_value, &source.target.value) {
         (Some(target), _) => {
             let total = replicas::external_sum(values()?, true);
-            Ok(replicas::shared(context, total, read(target)?, sink))
+            let mut proposal = replicas::shared(context, total, read(target)?, sink);
+            // A total that (as a float) is at the limit is reported as the limit, not shared.
+            if total as f64 >= i64::MAX as f64 {
+                proposal.value_m = i64::MAX;
+            }
+            Ok(proposal)
         }
         (None, Some(target)) => {
             let total = replicas::external_sum(values()?, false);
