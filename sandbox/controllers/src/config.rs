@@ -31,8 +31,8 @@ pub struct ControllersConfig {
     /// Longest pause before an unschedulable pod is tried again without any change in the cluster (upstream: 5 min;
     /// changes of nodes and pods trigger a try at once).
     pub unschedulable_retry: Duration,
-    /// First pause before a failed Job pod is replaced; doubles with each failure up to six minutes' worth of
-    /// doublings (upstream: 10 s, at most 10 min).
+    /// First pause before a failed Job pod is replaced; doubles with each failure, up to ten
+    /// minutes (upstream: 10 s).
     pub job_backoff: Duration,
 }
 
@@ -45,11 +45,11 @@ impl Default for ControllersConfig {
             hpa_sync_period: Duration::from_secs(15),
             node_grace_period: Duration::from_secs(40),
             node_monitor_period: Duration::from_secs(5),
-            default_toleration: Duration::from_secs(300),
+            default_toleration: Duration::from_mins(5),
             orphan_pod_grace: Duration::from_secs(40),
             load_balancer_range: (Ipv4Addr::new(127, 30, 0, 0), 16),
             bind_claims: true,
-            unschedulable_retry: Duration::from_secs(60),
+            unschedulable_retry: Duration::from_mins(1),
             job_backoff: Duration::from_secs(10),
         }
     }

@@ -148,13 +148,12 @@ impl Context {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub(crate) async fn create<K: Object + 'static>(
-        &self,
-        cache: &Cache<K>,
-        object: &K,
-    ) -> Result<K, ReconcileError> {
+    pub(crate) async fn create<K: Object + 'static>(&self, cache: &Cache<K>, object: &K) -> Result<K, ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
-        let params = PostParams { field_manager: Some(self.config.field_manager.clone()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(self.config.field_manager.clone()),
+            ..PostParams::default()
+        };
         let created = within(api.create(&params, object)).await?;
         cache.wrote(&created);
         Ok(created)
@@ -167,7 +166,10 @@ impl Context {
         object: &K,
     ) -> Result<(), ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
-        let params = PostParams { field_manager: Some(self.config.field_manager.clone()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(self.config.field_manager.clone()),
+            ..PostParams::default()
+        };
         cache.wrote(&within(api.replace_status(&object.name_any(), &params, object)).await?);
         Ok(())
     }
@@ -179,7 +181,10 @@ impl Context {
         object: &K,
     ) -> Result<(), ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
-        let params = PostParams { field_manager: Some(self.config.field_manager.clone()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(self.config.field_manager.clone()),
+            ..PostParams::default()
+        };
         cache.wrote(&within(api.replace(&object.name_any(), &params, object)).await?);
         Ok(())
     }
@@ -193,7 +198,10 @@ impl Context {
     ) -> Result<K, ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
         patch["metadata"]["resourceVersion"] = object.resource_version().into();
-        let params = PatchParams { field_manager: Some(self.config.field_manager.clone()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(self.config.field_manager.clone()),
+            ..PatchParams::default()
+        };
         let patched = within(api.patch(&object.name_any(), &params, &Patch::Merge(patch))).await?;
         cache.wrote(&patched);
         Ok(patched)
@@ -207,15 +215,22 @@ impl Context {
         grace: Option<u32>,
     ) -> Result<(), ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
-        let preconditions = Preconditions { uid: object.uid(), resource_version: None };
+        let preconditions = Preconditions {
+            uid: object.uid(),
+            resource_version: None,
+        };
         let mut params = DeleteParams::background().preconditions(preconditions);
         params.grace_period_seconds = grace;
         let answer = ignore_not_found(within(api.delete(&object.name_any(), &params)).await)?;
-        match answer.map(|answer| answer.left()) {
+        // `either`, the answer's type, is not a dependency of ours: its method cannot be named.
+        #[allow(clippy::redundant_closure_for_method_calls)]
+        let left = answer.map(|answer| answer.left());
+        match left {
             // Still there, on its way out.
             Some(Some(left))
                 if left.meta().deletion_timestamp.is_some()
-                    && (left.meta().deletion_grace_period_seconds.unwrap_or(0) > 0 || !left.finalizers().is_empty()) =>
+                    && (left.meta().deletion_grace_period_seconds.unwrap_or(0) > 0
+                        || !left.finalizers().is_empty()) =>
             {
                 cache.wrote(&left);
             }

@@ -35,11 +35,18 @@ fn plan(
         .iter()
         .copied()
         .filter(|pod| !is_finished(pod))
-        .filter(|pod| spec.selector.as_ref().is_some_and(|selector| selects(selector, pod.labels())))
+        .filter(|pod| {
+            spec.selector
+                .as_ref()
+                .is_some_and(|selector| selects(selector, pod.labels()))
+        })
         .collect();
     // Each workload counts with its wanted size, once, whatever number of its pods exists now.
-    let workloads: BTreeMap<String, i32> =
-        selected.iter().filter_map(|pod| controller_of(*pod)).filter_map(scale_of).collect();
+    let workloads: BTreeMap<String, i32> = selected
+        .iter()
+        .filter_map(|pod| controller_of(*pod))
+        .filter_map(scale_of)
+        .collect();
     let scale: i32 = workloads.values().sum();
     let (expected, desired) = match (&spec.max_unavailable, &spec.min_available) {
         (Some(most), _) => (scale, (scale - scaled(most, scale, true).unwrap_or(0)).max(0)),
@@ -52,7 +59,9 @@ fn plan(
         .iter()
         .flat_map(|status| status.disrupted_pods.iter().flatten())
         .filter(|(name, Time(at))| {
-            let present = selected.iter().any(|pod| pod.name_any() == **name && !is_deleting(*pod));
+            let present = selected
+                .iter()
+                .any(|pod| pod.name_any() == **name && !is_deleting(*pod));
             present && now.duration_since(*at) < GRANTED
         })
         .map(|(name, at)| (name.clone(), at.clone()))
@@ -76,10 +85,22 @@ fn plan(
 }
 
 fn condition(budget: &PodDisruptionBudget, allowed: bool, now: Timestamp) -> Condition {
-    let (status, reason) = if allowed { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
-    let conditions = budget.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let old = conditions.iter().find(|condition| condition.type_ == "DisruptionAllowed");
-    let since = old.filter(|old| old.status == status).map_or(Time(now), |old| old.last_transition_time.clone());
+    let (status, reason) = if allowed {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
+    let conditions = budget
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let old = conditions
+        .iter()
+        .find(|condition| condition.type_ == "DisruptionAllowed");
+    let since = old
+        .filter(|old| old.status == status)
+        .map_or(Time(now), |old| old.last_transition_time.clone());
     Condition {
         type_: "DisruptionAllowed".into(),
         status: status.into(),
@@ -124,7 +145,8 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     });
     let (sets, caches) = (queue.clone(), weak);
     context.caches.stateful_sets.on_change(move |old, new| {
-        let size = |set: Option<&k8s_openapi::api::apps::v1::StatefulSet>| set.and_then(|set| set.spec.as_ref()?.replicas);
+        let size =
+            |set: Option<&k8s_openapi::api::apps::v1::StatefulSet>| set.and_then(|set| set.spec.as_ref()?.replicas);
         if let Some(set) = new.or(old).filter(|_| size(old) != size(new)) {
             everything(&sets, &caches, &set.namespace().unwrap_or_default());
         }
@@ -134,12 +156,16 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
-    let Some(budget) = caches.budgets.get(&key) else { return Ok(None) };
+    let Some(budget) = caches.budgets.get(&key) else {
+        return Ok(None);
+    };
     let pods = caches.pods.in_namespace(&key.namespace);
     let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
     let scale_of = |owner: &OwnerReference| scale(context, &key.namespace, owner);
@@ -180,7 +206,12 @@ mod tests {
     use serde_json::json;
 
     fn pods(ready: usize, unready: usize) -> Vec<Pod> {
-        let owner = OwnerReference { kind: "ReplicaSet".into(), uid: "set".into(), controller: Some(true), ..OwnerReference::default() };
+        let owner = OwnerReference {
+            kind: "ReplicaSet".into(),
+            uid: "set".into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
         let make = |index: usize| {
             let mut pod = ready_pod(&format!("p{index}"), at(1));
             pod.metadata.labels = Some(labels(&[("app", "a")]));
@@ -202,9 +233,14 @@ mod tests {
     fn numbers(budget: &PodDisruptionBudget, pods: &[Pod], scale: i32, now: i64) -> (i32, i32, i32, i32) {
         let scale_of = |owner: &OwnerReference| Some((owner.uid.clone(), scale));
         let (status, _) = plan(budget, &pods.iter().collect::<Vec<_>>(), &scale_of, at(now));
-        [status.current_healthy, status.desired_healthy, status.disruptions_allowed, status.expected_pods]
-            .map(Option::unwrap)
-            .into()
+        [
+            status.current_healthy,
+            status.desired_healthy,
+            status.disruptions_allowed,
+            status.expected_pods,
+        ]
+        .map(Option::unwrap)
+        .into()
     }
 
     #[test]
@@ -219,7 +255,11 @@ mod tests {
             (json!({ "maxUnavailable": 5 }), 1, 0, 1, (1, 0, 1, 1)),
             (json!({ "minAvailable": 0 }), 0, 0, 0, (0, 0, 0, 0)),
         ] {
-            assert_eq!(numbers(&budget(&spec), &pods(ready, unready), scale, 1), expected, "{spec} {ready}+{unready}");
+            assert_eq!(
+                numbers(&budget(&spec), &pods(ready, unready), scale, 1),
+                expected,
+                "{spec} {ready}+{unready}"
+            );
         }
     }
 
@@ -227,13 +267,23 @@ mod tests {
     fn a_granted_eviction_counts_until_it_happens_or_lapses() {
         let mut budget = budget(&json!({ "minAvailable": 2 }));
         budget.status = Some(
-            serde_json::from_value(json!({ "currentHealthy": 3, "desiredHealthy": 2, "disruptionsAllowed": 0,
-                "expectedPods": 3, "disruptedPods": { "p0": "1970-01-01T00:01:40Z" } }))
+            serde_json::from_value(
+                json!({ "currentHealthy": 3, "desiredHealthy": 2, "disruptionsAllowed": 0,
+                "expectedPods": 3, "disruptedPods": { "p0": "1970-01-01T00:01:40Z" } }),
+            )
             .unwrap(),
         );
         assert_eq!(numbers(&budget, &pods(3, 0), 3, 110).2, 0);
-        assert_eq!(numbers(&budget, &pods(3, 0), 3, 220).2, 1, "two minutes later it has not happened");
-        assert_eq!(numbers(&budget, &pods(3, 0)[1..], 3, 110), (2, 2, 0, 2), "it has happened");
+        assert_eq!(
+            numbers(&budget, &pods(3, 0), 3, 220).2,
+            1,
+            "two minutes later it has not happened"
+        );
+        assert_eq!(
+            numbers(&budget, &pods(3, 0)[1..], 3, 110),
+            (2, 2, 0, 2),
+            "it has happened"
+        );
     }
 
     #[test]
@@ -246,6 +296,9 @@ mod tests {
         budget.status = Some(look(&budget, &all, 1));
         assert_eq!(look(&budget, &all, 50), budget.status.clone().unwrap());
         let fewer = look(&budget, &all[..2], 60).conditions.unwrap();
-        assert_eq!((fewer[0].status.as_str(), fewer[0].last_transition_time.0), ("False", at(60)));
+        assert_eq!(
+            (fewer[0].status.as_str(), fewer[0].last_transition_time.0),
+            ("False", at(60))
+        );
     }
 }

@@ -54,7 +54,9 @@ impl ControllersHandle {
     pub async fn stopped(&mut self) -> Result<(), ControllersError> {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-            Err(_) => Err(ControllersError::Ended { controller: "supervisor".into() }),
+            Err(_) => Err(ControllersError::Ended {
+                controller: "supervisor".into(),
+            }),
         }
     }
 
@@ -66,22 +68,29 @@ impl ControllersHandle {
     /// Stops the controllers, letting requests in flight finish for at most `limit`.
     pub async fn shutdown(mut self, limit: Duration) -> Result<(), ControllersError> {
         self.cancel.cancel();
-        match timeout(limit, self.stopped()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.supervisor.abort();
-                Err(ControllersError::Timeout)
-            }
+        if let Ok(outcome) = timeout(limit, self.stopped()).await {
+            return outcome;
         }
+        self.supervisor.abort();
+        Err(ControllersError::Timeout)
     }
 }
 
 /// Starts all controllers and the scheduler on `client`. They run until `cancel` is cancelled; if one of them dies, all
 /// stop and the handle tells why.
+#[allow(clippy::needless_pass_by_value)] // The handle's life is tied to the token: giving it away says so.
 pub fn spawn_all(client: Client, config: ControllersConfig, cancel: CancellationToken) -> ControllersHandle {
     let (events, writer) = Recorder::new(client.clone());
-    let context = Context { client, caches: Arc::new(Caches::new()), config: Arc::new(config), events };
-    let mut tasks = Tasks { set: JoinSet::new(), names: HashMap::new() };
+    let context = Context {
+        client,
+        caches: Arc::new(Caches::new()),
+        config: Arc::new(config),
+        events,
+    };
+    let mut tasks = Tasks {
+        set: JoinSet::new(),
+        names: HashMap::new(),
+    };
     // A token of our own: a failure stops the controllers, not the caller.
     let own = cancel.child_token();
 
@@ -93,11 +102,30 @@ pub fn spawn_all(client: Client, config: ControllersConfig, cancel: Cancellation
             tasks.controller(stringify!($module), &context, &own, work);
         )*};
     }
-    controllers!(deployment, replicaset, statefulset, job, endpoints, node_lifecycle, autoscaler, scheduler);
+    controllers!(
+        deployment,
+        replicaset,
+        statefulset,
+        job,
+        endpoints,
+        node_lifecycle,
+        autoscaler,
+        scheduler
+    );
     let queue = load_balancer::register(&context);
-    tasks.controller("load_balancer", &context, &own, load_balancer::run(context.clone(), queue, own.clone()));
+    tasks.controller(
+        "load_balancer",
+        &context,
+        &own,
+        load_balancer::run(context.clone(), queue, own.clone()),
+    );
     let queue = disruption::register(&context);
-    tasks.controller("disruption", &context, &own, disruption::run(context.clone(), queue, own.clone()));
+    tasks.controller(
+        "disruption",
+        &context,
+        &own,
+        disruption::run(context.clone(), queue, own.clone()),
+    );
 
     let (caches, client, stop) = (Arc::clone(&context.caches), context.client.clone(), own.clone());
     tasks.spawn("caches", async move {
@@ -159,10 +187,14 @@ fn supervise(mut tasks: Tasks, cancel: CancellationToken) -> ControllersHandle {
         while let Some(joined) = tasks.set.join_next_with_id().await {
             let failure = match joined {
                 Ok(_) if stop.is_cancelled() => continue,
-                Ok((id, ())) => ControllersError::Ended { controller: tasks.name(id) },
+                Ok((id, ())) => ControllersError::Ended {
+                    controller: tasks.name(id),
+                },
                 Err(error) => {
                     let controller = tasks.name(error.id());
-                    let message = error.try_into_panic().map_or_else(|error| error.to_string(), |panic| text(&panic));
+                    let message = error
+                        .try_into_panic()
+                        .map_or_else(|error| error.to_string(), |panic| text(&panic));
                     ControllersError::Panicked { controller, message }
                 }
             };
@@ -174,13 +206,19 @@ fn supervise(mut tasks: Tasks, cancel: CancellationToken) -> ControllersHandle {
         }
         sender.send_replace(Some(result));
     });
-    ControllersHandle { outcome, cancel, supervisor }
+    ControllersHandle {
+        outcome,
+        cancel,
+        supervisor,
+    }
 }
 
 /// What a panic said.
 fn text(panic: &Box<dyn std::any::Any + Send>) -> String {
     let known = panic.downcast_ref::<String>().cloned();
-    known.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "no message".into())
+    known
+        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "no message".into())
 }
 
 #[cfg(test)]
@@ -191,7 +229,10 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
 
     fn tasks() -> Tasks {
-        Tasks { set: JoinSet::new(), names: HashMap::new() }
+        Tasks {
+            set: JoinSet::new(),
+            names: HashMap::new(),
+        }
     }
 
     #[tokio::test]
@@ -214,7 +255,9 @@ mod tests {
         let mut handle = supervise(early, CancellationToken::new());
         assert_eq!(
             timeout(SOON, handle.stopped()).await.unwrap(),
-            Err(ControllersError::Ended { controller: "early".into() })
+            Err(ControllersError::Ended {
+                controller: "early".into()
+            })
         );
         let cancel = CancellationToken::new();
         let mut steady = tasks();

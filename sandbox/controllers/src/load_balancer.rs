@@ -30,7 +30,9 @@ fn address(service: &Service) -> Option<Ipv4Addr> {
 /// The requested address (`spec.loadBalancerIP`) if it is free, else the lowest free one; network and broadcast address
 /// are not given out. Services of another load balancer class are left alone.
 fn plan(service: &Service, taken: &HashSet<Ipv4Addr>, (network, prefix): (Ipv4Addr, u8)) -> Plan {
-    let Some(spec) = service.spec.as_ref() else { return Plan::Keep };
+    let Some(spec) = service.spec.as_ref() else {
+        return Plan::Keep;
+    };
     let has = address(service);
     if spec.type_.as_deref() != Some("LoadBalancer") {
         return if has.is_some() { Plan::Clear } else { Plan::Keep };
@@ -44,10 +46,17 @@ fn plan(service: &Service, taken: &HashSet<Ipv4Addr>, (network, prefix): (Ipv4Ad
     if spec.load_balancer_class.is_some() || has.is_some_and(|has| inside(has) && !taken.contains(&has)) {
         return Plan::Keep;
     }
-    let asked = spec.load_balancer_ip.as_ref().and_then(|ip| ip.parse::<Ipv4Addr>().ok());
-    let all = (base + 1..base + hosts - 1).filter_map(|number| u32::try_from(number).ok()).map(Ipv4Addr::from);
+    let asked = spec
+        .load_balancer_ip
+        .as_ref()
+        .and_then(|ip| ip.parse::<Ipv4Addr>().ok());
+    let all = (base + 1..base + hosts - 1)
+        .filter_map(|number| u32::try_from(number).ok())
+        .map(Ipv4Addr::from);
     let mut candidates = asked.into_iter().filter(|asked| inside(*asked)).chain(all);
-    candidates.find(|candidate| !taken.contains(candidate)).map_or(Plan::Exhausted, Plan::Assign)
+    candidates
+        .find(|candidate| !taken.contains(candidate))
+        .map_or(Plan::Exhausted, Plan::Assign)
 }
 
 /// Registers for events; call before the caches start.
@@ -69,9 +78,15 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let cache = &context.caches.services;
-    let Some(service) = cache.get(&key) else { return Ok(None) };
+    let Some(service) = cache.get(&key) else {
+        return Ok(None);
+    };
     let others = cache.all();
-    let taken = others.iter().filter(|other| Key::of(&***other) != key).filter_map(|other| address(other)).collect();
+    let taken = others
+        .iter()
+        .filter(|other| Key::of(&***other) != key)
+        .filter_map(|other| address(other))
+        .collect();
     let ingress = match plan(&service, &taken, context.config.load_balancer_range) {
         Plan::Keep => return Ok(None),
         Plan::Clear => None,
@@ -79,19 +94,29 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         Plan::Exhausted => {
             let note = Note::warning("SyncLoadBalancerFailed", "no free address in the load balancer range");
             context.events.publish(NAME, &*service, note);
-            return Err(ReconcileError::Invalid("no free address in the load balancer range".into()));
+            return Err(ReconcileError::Invalid(
+                "no free address in the load balancer range".into(),
+            ));
         }
     };
     let mut service = (*service).clone();
     let ingress = ingress.map(|address| {
         let ip = Some(address.to_string());
-        vec![LoadBalancerIngress { ip, ip_mode: Some("VIP".into()), ..LoadBalancerIngress::default() }]
+        vec![LoadBalancerIngress {
+            ip,
+            ip_mode: Some("VIP".into()),
+            ..LoadBalancerIngress::default()
+        }]
     });
     let assigned = ingress.is_some();
     service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus { ingress });
     context.write_status(cache, &service).await?;
     if assigned {
-        context.events.publish(NAME, &service, Note::normal("EnsuredLoadBalancer", "Ensured load balancer"));
+        context.events.publish(
+            NAME,
+            &service,
+            Note::normal("EnsuredLoadBalancer", "Ensured load balancer"),
+        );
     }
     Ok(None)
 }
@@ -125,9 +150,24 @@ mod tests {
             (&balanced, Some("127.30.0.1"), &first, Plan::Assign(ip(2))),
             (&balanced, Some("10.0.0.1"), &first, Plan::Assign(ip(2))),
             (&balanced, None, &all, Plan::Exhausted),
-            (&json!({ "type": "LoadBalancer", "loadBalancerIP": "127.30.0.4" }), None, &first, Plan::Assign(ip(4))),
-            (&json!({ "type": "LoadBalancer", "loadBalancerIP": "10.1.1.1" }), None, &first, Plan::Assign(ip(2))),
-            (&json!({ "type": "LoadBalancer", "loadBalancerClass": "other" }), None, &first, Plan::Keep),
+            (
+                &json!({ "type": "LoadBalancer", "loadBalancerIP": "127.30.0.4" }),
+                None,
+                &first,
+                Plan::Assign(ip(4)),
+            ),
+            (
+                &json!({ "type": "LoadBalancer", "loadBalancerIP": "10.1.1.1" }),
+                None,
+                &first,
+                Plan::Assign(ip(2)),
+            ),
+            (
+                &json!({ "type": "LoadBalancer", "loadBalancerClass": "other" }),
+                None,
+                &first,
+                Plan::Keep,
+            ),
             (&json!({ "type": "ClusterIP" }), Some("127.30.0.5"), &first, Plan::Clear),
             (&json!({ "type": "ClusterIP" }), None, &first, Plan::Keep),
         ] {

@@ -20,7 +20,11 @@ pub(super) async fn pods(client: &Client, namespace: &str, selector: &str) -> Re
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     match within(api.list(&ListParams::default().labels(selector))).await {
         Ok(list) if list.items.is_empty() => Err("no metrics returned from resource metrics API".into()),
-        Ok(list) => Ok(list.items.iter().filter_map(|item| pod(&item.name_any(), &item.data)).collect()),
+        Ok(list) => Ok(list
+            .items
+            .iter()
+            .filter_map(|item| pod(&item.name_any(), &item.data))
+            .collect()),
         Err(error) => Err(format!("unable to fetch metrics from resource metrics API: {error}")),
     }
 }
@@ -30,7 +34,10 @@ fn pod(name: &str, data: &Value) -> Option<PodUsage> {
     let container = |item: &Value| {
         let usage = item["usage"].as_object()?;
         let amount = |(name, value): (&String, &Value)| Some((name.clone(), parse_milli(value.as_str()?).ok()?));
-        Some(ContainerUsage { name: item["name"].as_str()?.into(), usage: usage.iter().filter_map(amount).collect() })
+        Some(ContainerUsage {
+            name: item["name"].as_str()?.into(),
+            usage: usage.iter().filter_map(amount).collect(),
+        })
     };
     Some(PodUsage {
         pod: name.into(),
@@ -83,7 +90,13 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, expected) in [("0s", Some(0)), ("1m30s", Some(90_000)), ("250ms", Some(250)), ("1x", None), ("5", None)] {
+        for (text, expected) in [
+            ("0s", Some(0)),
+            ("1m30s", Some(90_000)),
+            ("250ms", Some(250)),
+            ("1x", None),
+            ("5", None),
+        ] {
             assert_eq!(go_duration(text), expected.map(SignedDuration::from_millis), "{text}");
         }
     }

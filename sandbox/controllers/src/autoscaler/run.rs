@@ -11,9 +11,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use showrunner_autoscaling::hpa::{
-    History, Observation, PodView, Samples, ScaleView, Selector, Settings, evaluate,
-};
+use showrunner_autoscaling::hpa::{History, Observation, PodView, Samples, ScaleView, Selector, Settings, evaluate};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -46,7 +44,11 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
     let memory = Mutex::new(Memory::default());
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, &memory, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| {
+            reconcile(&context, &memory, key)
+        })
+        .await;
 }
 
 async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Result<Option<Duration>, ReconcileError> {
@@ -61,7 +63,12 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
     let settings = Settings::default();
     let now = Timestamp::now();
     // Taken out while we work: one key never runs twice at once.
-    let mut history = memory.lock().unwrap_or_else(PoisonError::into_inner).histories.remove(&key).unwrap_or_default();
+    let mut history = memory
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .histories
+        .remove(&key)
+        .unwrap_or_default();
     let mut decision = evaluate(&hpa, &observation, &mut history, &settings, now);
     if let Some(rescale) = decision.rescale.clone() {
         match target::write(&context.client, &hpa, rescale.replicas, &context.config.field_manager).await {
@@ -69,10 +76,18 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
             Err(error) => decision.scale_refused(&error.to_string()),
         }
     }
-    memory.lock().unwrap_or_else(PoisonError::into_inner).histories.insert(key.clone(), history);
+    memory
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .histories
+        .insert(key.clone(), history);
     for event in &decision.events {
         let level = if event.warning { Level::Warning } else { Level::Normal };
-        let note = Note { level, reason: event.reason, message: event.message.clone() };
+        let note = Note {
+            level,
+            reason: event.reason,
+            message: event.message.clone(),
+        };
         context.events.publish(NAME, &*hpa, note);
     }
     if let Some(error) = &decision.error {
@@ -90,25 +105,31 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
     Ok(Some(context.config.hpa_sync_period))
 }
 
-async fn observe(
-    context: &Context,
-    memory: &Mutex<Memory>,
-    key: &Key,
-    hpa: &HorizontalPodAutoscaler,
-) -> Observation {
-    let nothing = |scale| Observation { scale, pods: Vec::new(), samples: Samples::default() };
+async fn observe(context: &Context, memory: &Mutex<Memory>, key: &Key, hpa: &HorizontalPodAutoscaler) -> Observation {
+    let nothing = |scale| Observation {
+        scale,
+        pods: Vec::new(),
+        samples: Samples::default(),
+    };
     let scale = match target::read(&context.client, hpa).await {
         Ok(scale) => scale,
         Err(error) => return nothing(Err(error.to_string())),
     };
     let view = |selector| {
-        Ok(ScaleView { spec_replicas: scale.spec_replicas, status_replicas: scale.status_replicas, selector })
+        Ok(ScaleView {
+            spec_replicas: scale.spec_replicas,
+            status_replicas: scale.status_replicas,
+            selector,
+        })
     };
     if scale.selector.is_empty() {
         return nothing(view(Selector::Missing));
     }
     if let Some(autoscalers) = rivals(context, memory, key, &scale.selector) {
-        return nothing(view(Selector::Ambiguous { selector: scale.selector.clone(), autoscalers }));
+        return nothing(view(Selector::Ambiguous {
+            selector: scale.selector.clone(),
+            autoscalers,
+        }));
     }
     let api = context.api::<Pod>(&key.namespace);
     let pods = match within(api.list(&ListParams::default().labels(&scale.selector))).await {
@@ -122,7 +143,11 @@ async fn observe(
         resource: metrics::pods(&context.client, &key.namespace, &scale.selector).await,
         ..Samples::default()
     };
-    Observation { scale: view(Selector::Valid), pods: pods.iter().map(PodView::from).collect(), samples }
+    Observation {
+        scale: view(Selector::Valid),
+        pods: pods.iter().map(PodView::from).collect(),
+        samples,
+    }
 }
 
 /// All autoscalers over the same pods, if there is more than this one. Compared by the selector's text; upstream also
@@ -130,8 +155,13 @@ async fn observe(
 fn rivals(context: &Context, memory: &Mutex<Memory>, key: &Key, selector: &str) -> Option<Vec<String>> {
     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
     memory.selectors.insert(key.clone(), selector.to_owned());
-    memory.selectors.retain(|known, _| context.caches.autoscalers.get(known).is_some());
-    let same = memory.selectors.iter().filter(|(other, text)| other.namespace == key.namespace && *text == selector);
+    memory
+        .selectors
+        .retain(|known, _| context.caches.autoscalers.get(known).is_some());
+    let same = memory
+        .selectors
+        .iter()
+        .filter(|(other, text)| other.namespace == key.namespace && *text == selector);
     let mut names: Vec<String> = same.map(|(other, _)| other.to_string()).collect();
     names.sort();
     (names.len() > 1).then_some(names)

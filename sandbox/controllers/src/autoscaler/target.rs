@@ -39,7 +39,12 @@ pub(super) async fn write(
     replicas: i32,
     manager: &str,
 ) -> Result<(), kube::Error> {
-    let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(manager.into()),
+        ..PatchParams::default()
+    };
     let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
-    within(api(client, hpa).patch_scale(&hpa.spec.scale_target_ref.name, &params, &patch)).await.map(drop)
+    within(api(client, hpa).patch_scale(&hpa.spec.scale_target_ref.name, &params, &patch))
+        .await
+        .map(drop)
 }

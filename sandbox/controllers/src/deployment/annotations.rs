@@ -10,7 +10,13 @@ const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
 
 /// Not copied from the Deployment to its sets.
-const OWN: [&str; 5] = [REVISION, HISTORY, DESIRED, MAXIMUM, "kubectl.kubernetes.io/last-applied-configuration"];
+const OWN: [&str; 5] = [
+    REVISION,
+    HISTORY,
+    DESIRED,
+    MAXIMUM,
+    "kubectl.kubernetes.io/last-applied-configuration",
+];
 
 type Annotations = BTreeMap<String, String>;
 
@@ -32,7 +38,9 @@ fn number(set: &ReplicaSet, key: &str) -> Option<i64> {
 
 /// The annotations the set of the current template must carry at `revision`.
 pub(crate) fn for_new(deployment: &Deployment, existing: Option<&ReplicaSet>, revision: i64) -> Annotations {
-    let mut annotations = existing.and_then(|set| set.metadata.annotations.clone()).unwrap_or_default();
+    let mut annotations = existing
+        .and_then(|set| set.metadata.annotations.clone())
+        .unwrap_or_default();
     let inherited = deployment.metadata.annotations.iter().flatten();
     for (key, value) in inherited.filter(|(key, _)| !OWN.contains(&key.as_str())) {
         annotations.insert(key.clone(), value.clone());
@@ -43,7 +51,11 @@ pub(crate) fn for_new(deployment: &Deployment, existing: Option<&ReplicaSet>, re
         if old > 0 {
             // A rollback: the set keeps the numbers it had before.
             let history = annotations.get(HISTORY).cloned().unwrap_or_default();
-            let history = if history.is_empty() { old.to_string() } else { format!("{history},{old}") };
+            let history = if history.is_empty() {
+                old.to_string()
+            } else {
+                format!("{history},{old}")
+            };
             annotations.insert(HISTORY.into(), history);
         }
     }
@@ -54,5 +66,8 @@ pub(crate) fn for_new(deployment: &Deployment, existing: Option<&ReplicaSet>, re
 pub(crate) fn sizes(deployment: &Deployment) -> Annotations {
     let wanted = wanted(deployment);
     let (surge, _) = bounds(deployment);
-    BTreeMap::from([(DESIRED.into(), wanted.to_string()), (MAXIMUM.into(), (wanted + surge).to_string())])
+    BTreeMap::from([
+        (DESIRED.into(), wanted.to_string()),
+        (MAXIMUM.into(), (wanted + surge).to_string()),
+    ])
 }

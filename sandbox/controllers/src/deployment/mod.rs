@@ -5,9 +5,9 @@ pub(crate) mod plan;
 mod rolling;
 pub(crate) mod run;
 mod scale;
-mod status;
 #[cfg(test)]
 mod simulation;
+mod status;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 
@@ -44,5 +44,9 @@ pub(crate) fn size(set: &ReplicaSet) -> i32 {
 
 /// Available pods, but no more than the set is meant to have: the report may lag behind a scale-down.
 pub(crate) fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0).min(size(set))
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
+        .min(size(set))
 }

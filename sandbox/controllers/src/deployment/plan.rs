@@ -22,7 +22,12 @@ const HISTORY: i32 = 10;
 pub(crate) enum Step {
     Create(Box<ReplicaSet>),
     /// Merge annotations, and a new size if there is one.
-    Update { name: String, replicas: Option<i32>, annotations: BTreeMap<String, String>, min_ready: Option<i32> },
+    Update {
+        name: String,
+        replicas: Option<i32>,
+        annotations: BTreeMap<String, String>,
+        min_ready: Option<i32>,
+    },
     Delete(String),
 }
 
@@ -62,18 +67,34 @@ pub(crate) fn plan(
             Claim::Foreign => {}
         }
     }
-    mine.sort_by_key(|set| (set.metadata.creation_timestamp.as_ref().map(|time| time.0), set.name_any()));
+    mine.sort_by_key(|set| {
+        (
+            set.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            set.name_any(),
+        )
+    });
     let is_new = |set: &&ReplicaSet| {
         let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
         template.is_some_and(|template| same_template(template, &spec.template, HASH_LABEL))
     };
     let new = mine.iter().copied().find(is_new);
-    let old: Vec<&ReplicaSet> =
-        mine.iter().copied().filter(|set| new.is_none_or(|new| new.metadata.uid != set.metadata.uid)).collect();
+    let old: Vec<&ReplicaSet> = mine
+        .iter()
+        .copied()
+        .filter(|set| new.is_none_or(|new| new.metadata.uid != set.metadata.uid))
+        .collect();
 
-    let rollout = Rollout { deployment, new, old: &old, all: &mine, now };
-    let mut conditions =
-        DeploymentStatus { conditions: rollout.reported().conditions, ..DeploymentStatus::default() };
+    let rollout = Rollout {
+        deployment,
+        new,
+        old: &old,
+        all: &mine,
+        now,
+    };
+    let mut conditions = DeploymentStatus {
+        conditions: rollout.reported().conditions,
+        ..DeploymentStatus::default()
+    };
     if is_deleting(deployment) {
         plan.status = rollout.count(conditions);
         return Ok(plan);
@@ -99,7 +120,11 @@ pub(crate) fn plan(
         return Ok(plan);
     }
 
-    let moves = if is_rolling(deployment) { rollout.roll(revision)? } else { rollout.recreate(pods, revision)? };
+    let moves = if is_rolling(deployment) {
+        rollout.roll(revision)?
+    } else {
+        rollout.recreate(pods, revision)?
+    };
     if let Some(Step::Create(set)) = moves.first() {
         let text = format!("Created new replica set \"{}\"", set.name_any());
         set_condition(&mut conditions, "Progressing", "True", reason::CREATED, text, now);
@@ -132,7 +157,14 @@ impl Rollout<'_> {
 
     fn count(&self, conditions: DeploymentStatus) -> DeploymentStatus {
         let collisions = self.reported().collision_count;
-        counted(self.deployment, self.all, self.new, conditions.conditions, collisions, self.now)
+        counted(
+            self.deployment,
+            self.all,
+            self.new,
+            conditions.conditions,
+            collisions,
+            self.now,
+        )
     }
 
     fn note_pause(&self, paused: bool, status: &mut DeploymentStatus) {
@@ -141,21 +173,44 @@ impl Rollout<'_> {
             return;
         }
         if paused {
-            set_condition(status, "Progressing", "Unknown", reason::PAUSED, "Deployment is paused".into(), self.now);
+            set_condition(
+                status,
+                "Progressing",
+                "Unknown",
+                reason::PAUSED,
+                "Deployment is paused".into(),
+                self.now,
+            );
         } else if was.as_deref() == Some(reason::PAUSED) {
-            set_condition(status, "Progressing", "Unknown", reason::RESUMED, "Deployment is resumed".into(), self.now);
+            set_condition(
+                status,
+                "Progressing",
+                "Unknown",
+                reason::RESUMED,
+                "Deployment is resumed".into(),
+                self.now,
+            );
         }
     }
 
     /// Keeps the annotations and `minReadySeconds` of the current set in step with the Deployment.
     fn refresh(&self, new: &ReplicaSet, revision: i64) -> Option<Step> {
         let annotations = annotations::for_new(self.deployment, Some(new), revision);
-        let min_ready = self.deployment.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
+        let min_ready = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.min_ready_seconds)
+            .unwrap_or(0);
         let present = new.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
         let min_ready = (present != min_ready).then_some(min_ready);
         let changed = new.metadata.annotations.clone().unwrap_or_default() != annotations;
-        (changed || min_ready.is_some())
-            .then(|| Step::Update { name: new.name_any(), replicas: None, annotations, min_ready })
+        (changed || min_ready.is_some()).then(|| Step::Update {
+            name: new.name_any(),
+            replicas: None,
+            annotations,
+            min_ready,
+        })
     }
 
     /// The Deployment was scaled since its sets were last sized.
@@ -169,10 +224,15 @@ impl Rollout<'_> {
         let sizes = scale::scale(self.deployment, self.new, self.old);
         let record = annotations::sizes(self.deployment);
         let recorded = |set: &ReplicaSet| {
-            record.iter().all(|(key, value)| set.annotations().get(key) == Some(value))
+            record
+                .iter()
+                .all(|(key, value)| set.annotations().get(key) == Some(value))
         };
         let step = |set: &&ReplicaSet| {
-            let new = sizes.iter().find(|(name, _)| *name == set.name_any()).map(|(_, new)| *new);
+            let new = sizes
+                .iter()
+                .find(|(name, _)| *name == set.name_any())
+                .map(|(_, new)| *new);
             // Even a set that keeps its size must forget the old one, or it would look resized for ever.
             (new.is_some() || size(set) > 0 && !recorded(set)).then(|| self.update(set.name_any(), new))
         };
@@ -180,26 +240,39 @@ impl Rollout<'_> {
     }
 
     fn update(&self, name: String, replicas: Option<i32>) -> Step {
-        Step::Update { name, replicas, annotations: annotations::sizes(self.deployment), min_ready: None }
+        Step::Update {
+            name,
+            replicas,
+            annotations: annotations::sizes(self.deployment),
+            min_ready: None,
+        }
     }
 
     fn roll(&self, revision: i64) -> Result<Vec<Step>, serde_json::Error> {
         let total: i32 = self.all.iter().map(|set| size(set)).sum();
         let Some(new) = self.new else {
-            return Ok(vec![self.create(rolling::new_size(self.deployment, 0, total), revision)?]);
+            return Ok(vec![
+                self.create(rolling::new_size(self.deployment, 0, total), revision)?,
+            ]);
         };
         let goal = rolling::new_size(self.deployment, size(new), total);
         if goal != size(new) {
             return Ok(vec![self.update(new.name_any(), Some(goal))]);
         }
         let shrunk = rolling::shrink_old(self.deployment, new, self.old);
-        Ok(shrunk.into_iter().map(|(name, size)| self.update(name, Some(size))).collect())
+        Ok(shrunk
+            .into_iter()
+            .map(|(name, size)| self.update(name, Some(size)))
+            .collect())
     }
 
     fn recreate(&self, pods: &[&Pod], revision: i64) -> Result<Vec<Step>, serde_json::Error> {
         let running: Vec<&&ReplicaSet> = self.old.iter().filter(|set| size(set) > 0).collect();
         if !running.is_empty() {
-            return Ok(running.into_iter().map(|set| self.update(set.name_any(), Some(0))).collect());
+            return Ok(running
+                .into_iter()
+                .map(|set| self.update(set.name_any(), Some(0)))
+                .collect());
         }
         if self.old.iter().any(|set| has_pods(set, pods)) {
             return Ok(Vec::new());
@@ -220,7 +293,10 @@ impl Rollout<'_> {
         labels.insert(HASH_LABEL.into(), hash.clone());
         let labels = labels.clone();
         let mut selector = spec.selector;
-        selector.match_labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+        selector
+            .match_labels
+            .get_or_insert_default()
+            .insert(HASH_LABEL.into(), hash.clone());
         let mut annotations = annotations::for_new(self.deployment, None, revision);
         annotations.extend(annotations::sizes(self.deployment));
         Ok(Step::Create(Box::new(ReplicaSet {
@@ -244,7 +320,12 @@ impl Rollout<'_> {
 
     /// Old sets beyond the history limit, lowest revision first; only those that are empty for certain.
     fn cleanup(&self) -> Vec<Step> {
-        let limit = self.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(HISTORY);
+        let limit = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.revision_history_limit)
+            .unwrap_or(HISTORY);
         let mut sets: Vec<&&ReplicaSet> = self.old.iter().filter(|set| !is_deleting(**set)).collect();
         sets.sort_by_key(|set| annotations::revision(set));
         let surplus = sets.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
@@ -252,7 +333,11 @@ impl Rollout<'_> {
             let status = set.status.clone().unwrap_or_default();
             size(set) == 0 && status.replicas == 0 && status.observed_generation >= set.metadata.generation
         };
-        sets.into_iter().take(surplus).filter(|set| is_empty(set)).map(|set| Step::Delete(set.name_any())).collect()
+        sets.into_iter()
+            .take(surplus)
+            .filter(|set| is_empty(set))
+            .map(|set| Step::Delete(set.name_any()))
+            .collect()
     }
 }
 

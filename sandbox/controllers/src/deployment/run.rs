@@ -51,7 +51,9 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     let caches = std::sync::Arc::downgrade(&context.caches);
     context.caches.pods.on_change(move |old, new| {
         let (Some(pod), None) = (old, new) else { return };
-        let (Some(owner), Some(caches)) = (controller_of(pod), caches.upgrade()) else { return };
+        let (Some(owner), Some(caches)) = (controller_of(pod), caches.upgrade()) else {
+            return;
+        };
         let namespace = pod.namespace().unwrap_or_default();
         let set = caches.replica_sets.get(&Key::new(&namespace, &owner.name));
         if let Some(owner) = set.as_deref().and_then(controller_of) {
@@ -63,27 +65,50 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
-    let Some(deployment) = caches.deployments.get(&key) else { return Ok(None) };
+    let Some(deployment) = caches.deployments.get(&key) else {
+        return Ok(None);
+    };
     let sets = caches.replica_sets.in_namespace(&key.namespace);
     let pods = caches.pods.in_namespace(&key.namespace);
     let sets: Vec<&ReplicaSet> = sets.iter().map(|set| &**set).collect();
     let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
-    let Plan { adopt, release, steps, revision, status, again } = plan(&deployment, &sets, &pods, Timestamp::now())?;
+    let Plan {
+        adopt,
+        release,
+        steps,
+        revision,
+        status,
+        again,
+    } = plan(&deployment, &sets, &pods, Timestamp::now())?;
 
     for set in &adopt {
         let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*deployment));
-        context.patch(&caches.replica_sets, set, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(
+                &caches.replica_sets,
+                set,
+                json!({ "metadata": { "ownerReferences": owners } }),
+            )
+            .await?;
     }
     for set in &release {
         let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
         owners.retain(|owner| Some(&owner.uid) != deployment.meta().uid.as_ref());
-        context.patch(&caches.replica_sets, set, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(
+                &caches.replica_sets,
+                set,
+                json!({ "metadata": { "ownerReferences": owners } }),
+            )
+            .await?;
     }
     for step in steps {
         take(context, &deployment, &sets, step).await?;
@@ -114,19 +139,32 @@ async fn take(
     match step {
         Step::Create(set) => match context.create(cache, &*set).await {
             Ok(created) => {
-                let text = format!("Scaled up replica set {} from 0 to {}", created.name_any(), size(&created));
-                context.events.publish(NAME, deployment, Note::normal("ScalingReplicaSet", text));
+                let text = format!(
+                    "Scaled up replica set {} from 0 to {}",
+                    created.name_any(),
+                    size(&created)
+                );
+                context
+                    .events
+                    .publish(NAME, deployment, Note::normal("ScalingReplicaSet", text));
             }
             Err(ReconcileError::Api(kube::Error::Api(status))) if status.is_already_exists() => {
                 collided(context, deployment, &set).await?;
             }
             Err(error) => {
                 let text = format!("Failed to create new replica set \"{}\": {error}", set.name_any());
-                context.events.publish(NAME, deployment, Note::warning("ReplicaSetCreateError", text));
+                context
+                    .events
+                    .publish(NAME, deployment, Note::warning("ReplicaSetCreateError", text));
                 return Err(error);
             }
         },
-        Step::Update { name, replicas, annotations, min_ready } => {
+        Step::Update {
+            name,
+            replicas,
+            annotations,
+            min_ready,
+        } => {
             // The newest known version: an earlier step of this plan may have changed the set already.
             let Some(set) = find(&name) else { return Ok(()) };
             let mut patch = json!({ "metadata": { "annotations": annotations } });
@@ -137,15 +175,22 @@ async fn take(
                 patch["spec"]["minReadySeconds"] = min_ready.into();
             }
             let before = size(&set);
-            let decided_on = sets.iter().find(|set| set.name_any() == name).map_or(before, |set| size(set));
+            let decided_on = sets
+                .iter()
+                .find(|set| set.name_any() == name)
+                .map_or(before, |set| size(set));
             if replicas.is_some() && before != decided_on {
-                return Err(ReconcileError::Invalid(format!("replica set {name} changed its size meanwhile")));
+                return Err(ReconcileError::Invalid(format!(
+                    "replica set {name} changed its size meanwhile"
+                )));
             }
             context.patch(cache, &*set, patch).await?;
             if let Some(after) = replicas.filter(|after| *after != before) {
                 let direction = if after > before { "up" } else { "down" };
                 let text = format!("Scaled {direction} replica set {name} from {before} to {after}");
-                context.events.publish(NAME, deployment, Note::normal("ScalingReplicaSet", text));
+                context
+                    .events
+                    .publish(NAME, deployment, Note::normal("ScalingReplicaSet", text));
             }
         }
         Step::Delete(name) => {
@@ -163,7 +208,12 @@ async fn collided(context: &Context, deployment: &Deployment, set: &ReplicaSet) 
     let api = context.api::<ReplicaSet>(&deployment.namespace().unwrap_or_default());
     let existing = crate::context::within(api.get(&set.name_any())).await?;
     let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-    let template = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+    let template = |set: &ReplicaSet| {
+        set.spec
+            .as_ref()
+            .and_then(|spec| spec.template.clone())
+            .unwrap_or_default()
+    };
     if is_controlled_by(&existing, uid) && same_template(&template(&existing), &template(set), HASH_LABEL) {
         context.caches.replica_sets.wrote(&existing);
         return Ok(());
@@ -172,5 +222,8 @@ async fn collided(context: &Context, deployment: &Deployment, set: &ReplicaSet) 
     let status = deployment.status.get_or_insert_default();
     status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
     context.write_status(&context.caches.deployments, &deployment).await?;
-    Err(ReconcileError::Invalid(format!("replica set name {} is taken", set.name_any())))
+    Err(ReconcileError::Invalid(format!(
+        "replica set name {} is taken",
+        set.name_any()
+    )))
 }

@@ -17,15 +17,27 @@ pub(crate) fn scale(deployment: &Deployment, new: Option<&ReplicaSet>, old: &[&R
         _ => None,
     };
     if let Some(set) = only {
-        return if size(set) == wanted { Vec::new() } else { vec![(set.name_any(), wanted)] };
+        return if size(set) == wanted {
+            Vec::new()
+        } else {
+            vec![(set.name_any(), wanted)]
+        };
     }
     let saturated = new.is_some_and(|set| {
         size(set) == wanted && available(set) == wanted && super::annotations::desired(set) == Some(i64::from(wanted))
     });
     if saturated {
-        return old.iter().filter(|set| size(set) > 0).map(|set| (set.name_any(), 0)).collect();
+        return old
+            .iter()
+            .filter(|set| size(set) > 0)
+            .map(|set| (set.name_any(), 0))
+            .collect();
     }
-    if is_rolling(deployment) { proportional(deployment, active) } else { Vec::new() }
+    if is_rolling(deployment) {
+        proportional(deployment, active)
+    } else {
+        Vec::new()
+    }
 }
 
 fn proportional(deployment: &Deployment, mut active: Vec<&ReplicaSet>) -> Vec<(String, i32)> {
@@ -49,7 +61,11 @@ fn proportional(deployment: &Deployment, mut active: Vec<&ReplicaSet>) -> Vec<(S
     if let Some((_, first)) = sizes.first_mut() {
         *first = (*first + to_add - added).max(0);
     }
-    sizes.into_iter().filter(|(set, new)| size(set) != *new).map(|(set, new)| (set.name_any(), new)).collect()
+    sizes
+        .into_iter()
+        .filter(|(set, new)| size(set) != *new)
+        .map(|(set, new)| (set.name_any(), new))
+        .collect()
 }
 
 fn share(deployment: &Deployment, set: &ReplicaSet, to_add: i32, added: i32) -> i32 {
@@ -60,7 +76,11 @@ fn share(deployment: &Deployment, set: &ReplicaSet, to_add: i32, added: i32) -> 
     let fraction = if wanted == 0 {
         -size(set)
     } else {
-        let reported = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
+        let reported = deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.replicas)
+            .unwrap_or(0);
         let before = maximum(set).filter(|&before| before > 0).unwrap_or(i64::from(reported));
         if before == 0 {
             return 0;
@@ -69,5 +89,9 @@ fn share(deployment: &Deployment, set: &ReplicaSet, to_add: i32, added: i32) -> 
         (f64::from(size(set)) * after / before as f64).round() as i32 - size(set)
     };
     let left = to_add - added;
-    if to_add > 0 { fraction.min(left) } else { fraction.max(left) }
+    if to_add > 0 {
+        fraction.min(left)
+    } else {
+        fraction.max(left)
+    }
 }

@@ -5,9 +5,7 @@ use super::plan::{Plan, Step, plan};
 use super::status::condition;
 use super::{available, bounds, size};
 use crate::model::testing::{at, labels, pod};
-use k8s_openapi::api::apps::v1::{
-    Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, ReplicaSet, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -16,16 +14,26 @@ use proptest::prelude::*;
 
 pub(super) fn template(image: &str) -> PodTemplateSpec {
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels(&[("app", "a")])), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some(labels(&[("app", "a")])),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
-            containers: vec![Container { name: "c".into(), image: Some(image.into()), ..Container::default() }],
+            containers: vec![Container {
+                name: "c".into(),
+                image: Some(image.into()),
+                ..Container::default()
+            }],
             ..PodSpec::default()
         }),
     }
 }
 
 pub(super) fn deployment(replicas: i32, surge: IntOrString, unavailable: IntOrString) -> Deployment {
-    let rolling = RollingUpdateDeployment { max_surge: Some(surge), max_unavailable: Some(unavailable) };
+    let rolling = RollingUpdateDeployment {
+        max_surge: Some(surge),
+        max_unavailable: Some(unavailable),
+    };
     Deployment {
         metadata: ObjectMeta {
             name: Some("d".into()),
@@ -36,8 +44,14 @@ pub(super) fn deployment(replicas: i32, surge: IntOrString, unavailable: IntOrSt
         },
         spec: Some(DeploymentSpec {
             replicas: Some(replicas),
-            selector: LabelSelector { match_labels: Some(labels(&[("app", "a")])), ..LabelSelector::default() },
-            strategy: Some(DeploymentStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) }),
+            selector: LabelSelector {
+                match_labels: Some(labels(&[("app", "a")])),
+                ..LabelSelector::default()
+            },
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(rolling),
+            }),
             template: template("one"),
             ..DeploymentSpec::default()
         }),
@@ -54,13 +68,22 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(deployment: Deployment) -> Self {
-        Self { deployment, sets: Vec::new(), second: 0 }
+        Self {
+            deployment,
+            sets: Vec::new(),
+            second: 0,
+        }
     }
 
     pub(super) fn step(&mut self) -> Plan {
         self.second += 1;
-        let plan =
-            plan(&self.deployment, &self.sets.iter().collect::<Vec<_>>(), &[], at(self.second)).unwrap();
+        let plan = plan(
+            &self.deployment,
+            &self.sets.iter().collect::<Vec<_>>(),
+            &[],
+            at(self.second),
+        )
+        .unwrap();
         for step in plan.steps.clone() {
             match step {
                 Step::Create(mut set) => {
@@ -68,7 +91,12 @@ impl World {
                     set.metadata.creation_timestamp = Some(Time(at(self.second)));
                     self.sets.push(*set);
                 }
-                Step::Update { name, replicas, annotations, .. } => {
+                Step::Update {
+                    name,
+                    replicas,
+                    annotations,
+                    ..
+                } => {
                     let set = self.sets.iter_mut().find(|set| set.name_any() == name).unwrap();
                     set.metadata.annotations.get_or_insert_default().extend(annotations);
                     let spec = set.spec.as_mut().unwrap();
@@ -148,7 +176,10 @@ fn rolling_back_gives_the_old_set_a_new_revision() {
     world.settle();
     assert_eq!(world.sizes(), [2, 0]);
     assert_eq!(world.sets[0].annotations()["deployment.kubernetes.io/revision"], "3");
-    assert_eq!(world.sets[0].annotations()["deployment.kubernetes.io/revision-history"], "1");
+    assert_eq!(
+        world.sets[0].annotations()["deployment.kubernetes.io/revision-history"],
+        "1"
+    );
 }
 
 #[test]
@@ -171,8 +202,10 @@ fn a_bad_image_stalls_and_the_deadline_passes() {
 #[test]
 fn recreate_waits_for_the_last_old_pod() {
     let mut world = World::new(deployment(2, percent(25), percent(25)));
-    world.deployment.spec.as_mut().unwrap().strategy =
-        Some(DeploymentStrategy { type_: Some("Recreate".into()), rolling_update: None });
+    world.deployment.spec.as_mut().unwrap().strategy = Some(DeploymentStrategy {
+        type_: Some("Recreate".into()),
+        rolling_update: None,
+    });
     world.settle();
     world.change_image("two");
     world.step();

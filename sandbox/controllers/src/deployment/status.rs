@@ -22,21 +22,30 @@ pub(crate) mod reason {
 }
 
 pub(crate) fn condition<'a>(status: &'a DeploymentStatus, kind: &str) -> Option<&'a DeploymentCondition> {
-    status.conditions.as_deref()?.iter().find(|condition| condition.type_ == kind)
+    status
+        .conditions
+        .as_deref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
 }
 
 /// Sets a condition; nothing changes when status and reason are the same, and the transition time moves only with the
 /// status.
 pub(crate) fn set(status: &mut DeploymentStatus, kind: &str, value: &str, reason: &str, text: String, now: Timestamp) {
     let old = condition(status, kind).cloned();
-    if old.as_ref().is_some_and(|old| old.status == value && old.reason.as_deref() == Some(reason)) {
+    if old
+        .as_ref()
+        .is_some_and(|old| old.status == value && old.reason.as_deref() == Some(reason))
+    {
         return;
     }
     replace(status, kind, value, reason, text, now);
 }
 
 fn replace(status: &mut DeploymentStatus, kind: &str, value: &str, reason: &str, text: String, now: Timestamp) {
-    let kept = condition(status, kind).filter(|old| old.status == value).and_then(|old| old.last_transition_time.clone());
+    let kept = condition(status, kind)
+        .filter(|old| old.status == value)
+        .and_then(|old| old.last_transition_time.clone());
     let conditions = status.conditions.get_or_insert_default();
     conditions.retain(|condition| condition.type_ != kind);
     conditions.push(DeploymentCondition {
@@ -59,8 +68,18 @@ pub(crate) fn counted(
     now: Timestamp,
 ) -> DeploymentStatus {
     let replicas = |set: &ReplicaSet| set.status.as_ref().map_or(0, |status| status.replicas);
-    let ready = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
-    let reported = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    let ready = |set: &ReplicaSet| {
+        set.status
+            .as_ref()
+            .and_then(|status| status.ready_replicas)
+            .unwrap_or(0)
+    };
+    let reported = |set: &ReplicaSet| {
+        set.status
+            .as_ref()
+            .and_then(|status| status.available_replicas)
+            .unwrap_or(0)
+    };
     let total_available: i32 = sets.iter().map(|set| reported(set)).sum();
     let specified: i32 = sets.iter().map(|set| size(set)).sum();
     let mut status = DeploymentStatus {
@@ -79,7 +98,14 @@ pub(crate) fn counted(
         set(&mut status, "Available", "True", "MinimumReplicasAvailable", text, now);
     } else {
         let text = "Deployment does not have minimum availability.".into();
-        set(&mut status, "Available", "False", "MinimumReplicasUnavailable", text, now);
+        set(
+            &mut status,
+            "Available",
+            "False",
+            "MinimumReplicasUnavailable",
+            text,
+            now,
+        );
     }
     status
 }
@@ -105,10 +131,17 @@ pub(crate) fn progress(
         Some(set) => format!("ReplicaSet \"{}\"", set.name_any()),
         None => format!("Deployment \"{}\"", deployment.name_any()),
     };
-    let seconds = deployment.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds).unwrap_or(DEFAULT_DEADLINE);
+    let seconds = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.progress_deadline_seconds)
+        .unwrap_or(DEFAULT_DEADLINE);
     let mut again = None;
     if seconds == i32::MAX {
-        status.conditions.get_or_insert_default().retain(|condition| condition.type_ != "Progressing");
+        status
+            .conditions
+            .get_or_insert_default()
+            .retain(|condition| condition.type_ != "Progressing");
     } else {
         let current = condition(status, "Progressing").cloned();
         let reason = current.as_ref().and_then(|current| current.reason.as_deref());
@@ -120,7 +153,14 @@ pub(crate) fn progress(
             set(status, "Progressing", "True", reason::DONE, text, now);
         } else if has_progressed(deployment, status) {
             // Written even when status and reason stay: the update time is what the deadline counts from.
-            replace(status, "Progressing", "True", reason::UPDATED, format!("{subject} is progressing."), now);
+            replace(
+                status,
+                "Progressing",
+                "True",
+                reason::UPDATED,
+                format!("{subject} is progressing."),
+                now,
+            );
         } else if let Some(current) = current.filter(|current| current.reason.as_deref() != Some(reason::DONE)) {
             let deadline = SignedDuration::from_secs(i64::from(seconds));
             let since = current.last_update_time.as_ref().map_or(now, |time| time.0);
@@ -154,12 +194,19 @@ fn has_progressed(deployment: &Deployment, new: &DeploymentStatus) -> bool {
 /// Passes on that a set cannot create or delete its pods.
 fn note_failures(status: &mut DeploymentStatus, sets: &[&ReplicaSet], now: Timestamp) {
     let conditions = |set: &ReplicaSet| set.status.as_ref().and_then(|status| status.conditions.clone());
-    let failed = sets.iter().filter_map(|set| conditions(set)).flatten().find(|c| c.type_ == "ReplicaFailure");
+    let failed = sets
+        .iter()
+        .filter_map(|set| conditions(set))
+        .flatten()
+        .find(|c| c.type_ == "ReplicaFailure");
     match failed {
         Some(failed) => {
             let (reason, text) = (failed.reason.unwrap_or_default(), failed.message.unwrap_or_default());
             set(status, "ReplicaFailure", "True", &reason, text, now);
         }
-        None => status.conditions.get_or_insert_default().retain(|condition| condition.type_ != "ReplicaFailure"),
+        None => status
+            .conditions
+            .get_or_insert_default()
+            .retain(|condition| condition.type_ != "ReplicaFailure"),
     }
 }

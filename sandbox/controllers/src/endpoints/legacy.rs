@@ -21,13 +21,23 @@ pub(super) fn endpoints(service: &Service, pods: &[&Pod]) -> Endpoints {
             node_name: Some(node_name(pod).to_owned()).filter(|node| !node.is_empty()),
             target_ref: Some(reference(pod)),
         };
-        let at = subsets.iter().position(|subset| subset.ports.as_ref() == Some(&ports)).unwrap_or_else(|| {
-            subsets.push(EndpointSubset { ports: Some(ports), ..EndpointSubset::default() });
-            subsets.len() - 1
-        });
+        let at = subsets
+            .iter()
+            .position(|subset| subset.ports.as_ref() == Some(&ports))
+            .unwrap_or_else(|| {
+                subsets.push(EndpointSubset {
+                    ports: Some(ports),
+                    ..EndpointSubset::default()
+                });
+                subsets.len() - 1
+            });
         let ready = publishes_not_ready(service) || is_ready(pod);
         let subset = &mut subsets[at];
-        let list = if ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let list = if ready {
+            &mut subset.addresses
+        } else {
+            &mut subset.not_ready_addresses
+        };
         list.get_or_insert_default().push(address);
     }
     Endpoints {

@@ -17,6 +17,9 @@ pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 pub(crate) const MANAGED_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
 
+/// Endpoints with the same ports, by address family and a hash of the ports.
+type Groups<'a> = BTreeMap<(&'a str, String), (Vec<EndpointPort>, Vec<Endpoint>)>;
+
 /// Slices to create, to replace, to delete; in that order, so that no address vanishes on the way.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Plan {
@@ -51,34 +54,43 @@ pub(crate) fn plan(
     present: &[&EndpointSlice],
     zone_of: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Plan, serde_json::Error> {
-    let mut groups: BTreeMap<(&str, String), (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
+    let mut groups: Groups<'_> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| is_listed(pod)) {
         let ports = of_pod(service, Some(pod));
-        let family = if ip(pod).is_some_and(|ip| ip.contains(':')) { "IPv6" } else { "IPv4" };
+        let family = if ip(pod).is_some_and(|ip| ip.contains(':')) {
+            "IPv6"
+        } else {
+            "IPv4"
+        };
         let key = (family, short_hash(&ports, None)?);
-        groups.entry(key).or_insert_with(|| (ports, Vec::new())).1.push(endpoint(service, pod, zone_of));
+        groups
+            .entry(key)
+            .or_insert_with(|| (ports, Vec::new()))
+            .1
+            .push(endpoint(service, pod, zone_of));
     }
     let mut wanted: Vec<EndpointSlice> = Vec::new();
     for ((family, hash), (ports, endpoints)) in groups {
         for (index, chunk) in endpoints.chunks(MOST).enumerate() {
             let suffix = if index == 0 { String::new() } else { format!("-{index}") };
-            let name = format!("{}-{}{hash}{suffix}", service.name_any(), if family == "IPv6" { "v6-" } else { "" });
+            let name = format!(
+                "{}-{}{hash}{suffix}",
+                service.name_any(),
+                if family == "IPv6" { "v6-" } else { "" }
+            );
             wanted.push(slice(service, name, family, ports.clone(), chunk.to_vec()));
         }
     }
     if wanted.is_empty() {
         // An empty slice says "nobody" where none at all would say "unknown". Emptying the one that is there saves
         // readers from seeing one vanish and another appear.
-        wanted.push(match present.first() {
-            Some(one) => {
-                let ports = one.ports.clone().unwrap_or_default();
-                slice(service, one.name_any(), &one.address_type, ports, Vec::new())
-            }
-            None => {
-                let ports = of_pod(service, None);
-                let name = format!("{}-{}", service.name_any(), short_hash(&ports, None)?);
-                slice(service, name, "IPv4", ports, Vec::new())
-            }
+        wanted.push(if let Some(one) = present.first() {
+            let ports = one.ports.clone().unwrap_or_default();
+            slice(service, one.name_any(), &one.address_type, ports, Vec::new())
+        } else {
+            let ports = of_pod(service, None);
+            let name = format!("{}-{}", service.name_any(), short_hash(&ports, None)?);
+            slice(service, name, "IPv4", ports, Vec::new())
         });
     }
     let mut plan = Plan::default();
@@ -89,7 +101,10 @@ pub(crate) fn plan(
             continue;
         };
         let known = left.swap_remove(at);
-        let labelled = slice.labels().iter().all(|(key, value)| known.labels().get(key) == Some(value));
+        let labelled = slice
+            .labels()
+            .iter()
+            .all(|(key, value)| known.labels().get(key) == Some(value));
         if same(&known.endpoints, &slice.endpoints) && same(&known.ports, &slice.ports) && labelled {
             continue;
         }

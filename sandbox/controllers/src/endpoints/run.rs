@@ -29,7 +29,9 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     let pods = queue.clone();
     let caches = std::sync::Arc::downgrade(&context.caches);
     context.caches.pods.on_change(move |old, new| {
-        let (Some(caches), Some(pod)) = (caches.upgrade(), new.or(old)) else { return };
+        let (Some(caches), Some(pod)) = (caches.upgrade(), new.or(old)) else {
+            return;
+        };
         let both: Vec<&Pod> = [old, new].into_iter().flatten().collect();
         for service in caches.services.in_namespace(&pod.namespace().unwrap_or_default()) {
             if selected(&service, &both).is_some_and(|selected| !selected.is_empty()) {
@@ -41,7 +43,11 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     let slices = queue.clone();
     context.caches.slices.on_change(move |old, new| {
         let Some(slice) = new.or(old) else { return };
-        if let Some(service) = slice.labels().get(SERVICE_LABEL).filter(|service| is_ours(slice, service)) {
+        if let Some(service) = slice
+            .labels()
+            .get(SERVICE_LABEL)
+            .filter(|service| is_ours(slice, service))
+        {
             slices.add(Key::new(slice.namespace().unwrap_or_default(), service));
         }
     });
@@ -49,7 +55,9 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     let caches = std::sync::Arc::downgrade(&context.caches);
     context.caches.nodes.on_change(move |old, new| {
         let zone = |node: Option<&Node>| node.and_then(|node| node.labels().get(ZONE).cloned());
-        let (Some(caches), true) = (caches.upgrade(), zone(old) != zone(new)) else { return };
+        let (Some(caches), true) = (caches.upgrade(), zone(old) != zone(new)) else {
+            return;
+        };
         for service in caches.services.all() {
             nodes.add(Key::of(&*service));
         }
@@ -59,14 +67,19 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let slices = caches.slices.in_namespace(&key.namespace);
-    let present: Vec<&EndpointSlice> =
-        slices.iter().map(|slice| &**slice).filter(|slice| is_ours(slice, &key.name)).collect();
+    let present: Vec<&EndpointSlice> = slices
+        .iter()
+        .map(|slice| &**slice)
+        .filter(|slice| is_ours(slice, &key.name))
+        .collect();
     let Some(service) = caches.services.get(&key).filter(|service| !is_deleting(&**service)) else {
         return clear(context, &key, &present).await;
     };
@@ -79,7 +92,11 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         return Ok(None);
     };
     let zone_of = |node: &str| caches.nodes.get(&Key::new("", node))?.labels().get(ZONE).cloned();
-    let Plan { create, replace, delete } = plan(&service, &pods, &present, &zone_of)?;
+    let Plan {
+        create,
+        replace,
+        delete,
+    } = plan(&service, &pods, &present, &zone_of)?;
     for slice in &create {
         context.create(&caches.slices, slice).await?;
     }
@@ -107,11 +124,7 @@ async fn write_legacy(context: &Context, service: &Service, pods: &[&Pod]) -> Re
 }
 
 /// The Service is gone. Garbage collection would see to it too; the addresses should go at once.
-async fn clear(
-    context: &Context,
-    key: &Key,
-    present: &[&EndpointSlice],
-) -> Result<Option<Duration>, ReconcileError> {
+async fn clear(context: &Context, key: &Key, present: &[&EndpointSlice]) -> Result<Option<Duration>, ReconcileError> {
     for slice in present {
         context.delete(&context.caches.slices, *slice, None).await?;
     }

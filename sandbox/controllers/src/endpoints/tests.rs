@@ -9,11 +9,13 @@ use kube::ResourceExt;
 use serde_json::json;
 
 fn service(more: &serde_json::Value) -> Service {
-    let mut spec = json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] });
+    let mut spec =
+        json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80, "targetPort": 8080 }] });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    serde_json::from_value(json!({ "metadata": { "name": "web", "namespace": "ns", "uid": "s" }, "spec": spec })).unwrap()
+    serde_json::from_value(json!({ "metadata": { "name": "web", "namespace": "ns", "uid": "s" }, "spec": spec }))
+        .unwrap()
 }
 
 fn web(name: &str, ip: &str) -> Pod {
@@ -52,11 +54,14 @@ fn conditions_follow_readiness_and_termination() {
     leaving.metadata.deletion_timestamp = Some(Time(at(5)));
     let pods = [web("a", "10.0.0.1"), unready(web("b", "10.0.0.2")), leaving];
     let plan = decide(&service(&json!({})), &pods, &[]);
-    assert_eq!(written(&plan), [
-        ("10.0.0.1".into(), true, true, false),
-        ("10.0.0.2".into(), false, false, false),
-        ("10.0.0.3".into(), false, true, true),
-    ]);
+    assert_eq!(
+        written(&plan),
+        [
+            ("10.0.0.1".into(), true, true, false),
+            ("10.0.0.2".into(), false, false, false),
+            ("10.0.0.3".into(), false, true, true),
+        ]
+    );
     let plan = decide(&service(&json!({ "publishNotReadyAddresses": true })), &pods, &[]);
     assert!(written(&plan).iter().all(|(_, ready, ..)| *ready));
 }
@@ -71,10 +76,16 @@ fn a_slice_says_whose_it_is_and_where_endpoints_are() {
     assert!(is_ours(slice, "web"));
     let endpoint = &slice.endpoints.as_ref().unwrap()[0];
     assert_eq!(endpoint.zone.as_deref(), Some("east"));
-    assert_eq!((endpoint.node_name.as_deref(), endpoint.hostname.as_deref()), (Some("n"), Some("a")));
+    assert_eq!(
+        (endpoint.node_name.as_deref(), endpoint.hostname.as_deref()),
+        (Some("n"), Some("a"))
+    );
     assert_eq!(endpoint.target_ref.as_ref().unwrap().name.as_deref(), Some("a"));
     let port = &slice.ports.as_ref().unwrap()[0];
-    assert_eq!((port.name.as_deref(), port.port, port.protocol.as_deref()), (Some("http"), Some(8080), Some("TCP")));
+    assert_eq!(
+        (port.name.as_deref(), port.port, port.protocol.as_deref()),
+        (Some("http"), Some(8080), Some("TCP"))
+    );
 }
 
 #[test]
@@ -93,23 +104,33 @@ fn pods_without_address_or_at_their_end_are_not_listed() {
 fn a_named_port_may_differ_between_pods() {
     let listening = |name: &str, ip: &str, port: i32| {
         let mut pod = web(name, ip);
-        pod.spec.as_mut().unwrap().containers = serde_json::from_value(
-            json!([{ "name": "c", "ports": [{ "name": "web", "containerPort": port }] }]),
-        )
-        .unwrap();
+        pod.spec.as_mut().unwrap().containers =
+            serde_json::from_value(json!([{ "name": "c", "ports": [{ "name": "web", "containerPort": port }] }]))
+                .unwrap();
         pod
     };
     let service = service(&json!({ "ports": [{ "port": 80, "targetPort": "web" }] }));
-    let pods = [listening("a", "10.0.0.1", 1111), listening("b", "10.0.0.2", 2222), listening("c", "10.0.0.3", 1111)];
+    let pods = [
+        listening("a", "10.0.0.1", 1111),
+        listening("b", "10.0.0.2", 2222),
+        listening("c", "10.0.0.3", 1111),
+    ];
     let plan = decide(&service, &pods, &[]);
     let mut sizes: Vec<_> = plan
         .create
         .iter()
-        .map(|slice| (slice.ports.as_ref().unwrap()[0].port.unwrap(), slice.endpoints.as_ref().unwrap().len()))
+        .map(|slice| {
+            (
+                slice.ports.as_ref().unwrap()[0].port.unwrap(),
+                slice.endpoints.as_ref().unwrap().len(),
+            )
+        })
         .collect();
     sizes.sort_unstable();
     assert_eq!(sizes, [(1111, 2), (2222, 1)]);
-    let subsets = legacy::endpoints(&service, &pods.iter().collect::<Vec<_>>()).subsets.unwrap();
+    let subsets = legacy::endpoints(&service, &pods.iter().collect::<Vec<_>>())
+        .subsets
+        .unwrap();
     assert_eq!(subsets.len(), 2);
 }
 
@@ -126,9 +147,15 @@ fn nothing_is_written_twice_and_an_emptied_slice_stays() {
 
 #[test]
 fn slices_hold_a_hundred() {
-    let pods: Vec<Pod> = (0..250).map(|index| web(&format!("p{index:03}"), &format!("10.0.1.{index}"))).collect();
+    let pods: Vec<Pod> = (0..250)
+        .map(|index| web(&format!("p{index:03}"), &format!("10.0.1.{index}")))
+        .collect();
     let plan = decide(&service(&json!({})), &pods, &[]);
-    let sizes: Vec<usize> = plan.create.iter().map(|slice| slice.endpoints.as_ref().unwrap().len()).collect();
+    let sizes: Vec<usize> = plan
+        .create
+        .iter()
+        .map(|slice| slice.endpoints.as_ref().unwrap().len())
+        .collect();
     assert_eq!(sizes, [100, 100, 50]);
     let fewer = decide(&service(&json!({})), &pods[..120], &plan.create);
     assert_eq!((fewer.create.len(), fewer.replace.len(), fewer.delete.len()), (0, 1, 1));
@@ -143,7 +170,9 @@ fn services_without_selector_are_left_alone() {
 #[test]
 fn endpoints_tell_ready_from_not_ready() {
     let pods = [web("a", "10.0.0.1"), unready(web("b", "10.0.0.2"))];
-    let subsets = legacy::endpoints(&service(&json!({})), &pods.iter().collect::<Vec<_>>()).subsets.unwrap();
+    let subsets = legacy::endpoints(&service(&json!({})), &pods.iter().collect::<Vec<_>>())
+        .subsets
+        .unwrap();
     assert_eq!(subsets[0].addresses.as_ref().unwrap()[0].ip, "10.0.0.1");
     assert_eq!(subsets[0].not_ready_addresses.as_ref().unwrap()[0].ip, "10.0.0.2");
 }

@@ -27,7 +27,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     pub(crate) fn of<K: ResourceExt>(object: &K) -> Self {
@@ -37,7 +40,11 @@ impl Key {
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
     }
 }
 
@@ -77,16 +84,21 @@ where
             incoming: None,
         };
         let (synced, _) = tokio::sync::watch::channel(false);
-        Self { inner: RwLock::new(inner), handlers: Mutex::default(), synced }
+        Self {
+            inner: RwLock::new(inner),
+            handlers: Mutex::default(),
+            synced,
+        }
     }
 
     /// Registers a handler; it sees every later change, and everything present at the first list.
     pub(crate) fn on_change(&self, handler: impl Fn(Option<&K>, Option<&K>) + Send + Sync + 'static) {
         let mut handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
-        match Arc::get_mut(&mut handlers) {
-            Some(list) => list.push(Box::new(handler)),
+        if let Some(list) = Arc::get_mut(&mut handlers) {
+            list.push(Box::new(handler));
+        } else {
             // Handlers are registered before the watch starts, when nothing else holds the list.
-            None => tracing::error!(kind = %K::kind(&()), "handler registered while events are being delivered"),
+            tracing::error!(kind = %K::kind(&()), "handler registered while events are being delivered");
         }
     }
 
@@ -101,7 +113,10 @@ where
     pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let from = Key::new(namespace, "");
         let inner = self.read();
-        let range = inner.objects.range(from..).take_while(|(key, _)| key.namespace == namespace);
+        let range = inner
+            .objects
+            .range(from..)
+            .take_while(|(key, _)| key.namespace == namespace);
         range.map(|(_, object)| Arc::clone(object)).collect()
     }
 
@@ -124,7 +139,11 @@ where
                 return;
             }
             let old = inner.objects.get(&key).cloned();
-            if old.as_deref().and_then(version_of).is_some_and(|known| known >= version) {
+            if old
+                .as_deref()
+                .and_then(version_of)
+                .is_some_and(|known| known >= version)
+            {
                 return;
             }
             let new = Arc::new(object);
@@ -205,7 +224,11 @@ where
                 inner.seen(version_of(&object));
                 let key = Key::of(&object);
                 // A namesake with another uid, written by us since, is another object.
-                if inner.objects.get(&key).is_some_and(|current| current.uid() != object.uid()) {
+                if inner
+                    .objects
+                    .get(&key)
+                    .is_some_and(|current| current.uid() != object.uid())
+                {
                     return;
                 }
                 let old = inner.objects.remove(&key);
@@ -221,7 +244,9 @@ where
     fn listed(&self) {
         let changes = {
             let mut inner = self.write();
-            let Some(mut incoming) = inner.incoming.take() else { return };
+            let Some(mut incoming) = inner.incoming.take() else {
+                return;
+            };
             let newest = incoming.values().filter_map(|object| version_of(&**object)).max();
             inner.seen(newest);
             let kept: Vec<Key> = inner.unconfirmed.keys().cloned().collect();
@@ -251,7 +276,9 @@ where
         let mut changes: Changes<K> = Vec::new();
         {
             let mut inner = self.write();
-            inner.gone.retain(|_, at| now.saturating_duration_since(*at) < UNCONFIRMED * 2);
+            inner
+                .gone
+                .retain(|_, at| now.saturating_duration_since(*at) < UNCONFIRMED * 2);
             let expired: Vec<Key> = inner
                 .unconfirmed
                 .iter()
@@ -295,12 +322,20 @@ impl<K: Resource> Inner<K> {
     }
 
     fn is_gone(&self, object: &K) -> bool {
-        object.meta().uid.as_ref().is_some_and(|uid| self.gone.contains_key(uid))
+        object
+            .meta()
+            .uid
+            .as_ref()
+            .is_some_and(|uid| self.gone.contains_key(uid))
     }
 }
 
 fn version_of<K: Resource>(object: &K) -> Option<u64> {
-    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok())
+    object
+        .meta()
+        .resource_version
+        .as_ref()
+        .and_then(|version| version.parse().ok())
 }
 
 #[cfg(test)]

@@ -32,11 +32,19 @@ pub(crate) struct Note {
 
 impl Note {
     pub(crate) fn normal(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { level: Level::Normal, reason, message: message.into() }
+        Self {
+            level: Level::Normal,
+            reason,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn warning(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { level: Level::Warning, reason, message: message.into() }
+        Self {
+            level: Level::Warning,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -60,7 +68,12 @@ impl Recorder {
 
     /// Records `note` about `subject`, in the name of `component`.
     pub(crate) fn publish<K: Resource<DynamicType = ()>>(&self, component: &'static str, subject: &K, note: Note) {
-        let message = Message { component, subject: subject.object_ref(&()), note, at: Timestamp::now() };
+        let message = Message {
+            component,
+            subject: subject.object_ref(&()),
+            note,
+            at: Timestamp::now(),
+        };
         if self.0.try_send(message).is_err() {
             tracing::debug!(component, "event dropped");
         }
@@ -71,14 +84,24 @@ type Identity = (Option<String>, &'static str, String);
 
 async fn write(client: Client, mut receiver: mpsc::Receiver<Message>) {
     let mut written: HashMap<Identity, (String, i32)> = HashMap::new();
-    while let Some(Message { component, subject, note, at }) = receiver.recv().await {
+    while let Some(Message {
+        component,
+        subject,
+        note,
+        at,
+    }) = receiver.recv().await
+    {
         let namespace = subject.namespace.clone().unwrap_or_else(|| "default".into());
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let identity = (subject.uid.clone(), note.reason, note.message.clone());
         if let Some((name, count)) = written.get_mut(&identity) {
             *count += 1;
             let patch = serde_json::json!({ "count": count, "lastTimestamp": Time(at) });
-            if api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.is_ok() {
+            if api
+                .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+                .is_ok()
+            {
                 continue;
             }
             // Expired or deleted meanwhile: begin again.
@@ -102,7 +125,10 @@ fn event(namespace: &str, component: &str, subject: ObjectReference, note: Note,
         reason: Some(note.reason.into()),
         message: Some(note.message),
         type_: Some(format!("{:?}", note.level)),
-        source: Some(EventSource { component: Some(component.into()), host: None }),
+        source: Some(EventSource {
+            component: Some(component.into()),
+            host: None,
+        }),
         reporting_component: Some(component.into()),
         reporting_instance: Some(component.into()),
         first_timestamp: Some(Time(at)),

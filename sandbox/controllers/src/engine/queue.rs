@@ -50,9 +50,17 @@ impl<K> Clone for Queue<K> {
 impl<K: QueueKey> Queue<K> {
     /// `debounce` is how long a key rests after it was added, so that a burst of events becomes one reconciliation.
     pub(crate) fn new(debounce: Duration) -> Self {
-        let state =
-            State { order: BTreeSet::new(), due: HashMap::new(), running: HashSet::new(), failures: HashMap::new() };
-        Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), debounce }))
+        let state = State {
+            order: BTreeSet::new(),
+            due: HashMap::new(),
+            running: HashSet::new(),
+            failures: HashMap::new(),
+        };
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            debounce,
+        }))
     }
 
     /// Asks for a reconciliation of `key`, soon.
@@ -116,7 +124,12 @@ impl<K: QueueKey> Queue<K> {
         let mut state = self.state();
         let now = Instant::now();
         // A key that is being worked on waits for that to end; others overtake it.
-        let Some((at, key)) = state.order.iter().find(|(_, key)| !state.running.contains(key)).cloned() else {
+        let Some((at, key)) = state
+            .order
+            .iter()
+            .find(|(_, key)| !state.running.contains(key))
+            .cloned()
+        else {
             return Taken::Nothing;
         };
         if at > now {
@@ -248,14 +261,24 @@ mod tests {
         queue.add("bad".into());
         queue.add("good".into());
         let work = queue.work("test", 1, &cancel, |key| {
-            let failed = if key == "bad" { bad.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
+            let failed = if key == "bad" {
+                bad.fetch_add(1, Ordering::SeqCst) + 1
+            } else {
+                0
+            };
             if key == "good" {
                 good.fetch_add(1, Ordering::SeqCst);
             }
             if failed == 3 {
                 cancel.cancel();
             }
-            async move { if failed > 0 { Err(ReconcileError::Invalid("no".into())) } else { Ok(None) } }
+            async move {
+                if failed > 0 {
+                    Err(ReconcileError::Invalid("no".into()))
+                } else {
+                    Ok(None)
+                }
+            }
         });
         tokio::time::timeout(Duration::from_secs(5), work).await.unwrap();
         assert_eq!((bad.load(Ordering::SeqCst), good.load(Ordering::SeqCst)), (3, 1));

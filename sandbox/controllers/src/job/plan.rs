@@ -29,14 +29,21 @@ pub(crate) struct Plan {
 
 pub(crate) fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
     let conditions = status.conditions.as_deref()?;
-    conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 /// Decides from the pods of the namespace at time `now`. `backoff` is the pause after the first failure.
 pub(crate) fn plan(job: &Job, pods: &[&Pod], backoff: SignedDuration, now: Timestamp) -> Plan {
-    let (Some(uid), Some(spec)) = (job.metadata.uid.as_deref(), job.spec.as_ref()) else { return Plan::default() };
+    let (Some(uid), Some(spec)) = (job.metadata.uid.as_deref(), job.spec.as_ref()) else {
+        return Plan::default();
+    };
     let mine: Vec<&Pod> = pods.iter().copied().filter(|pod| is_controlled_by(*pod, uid)).collect();
-    let mut plan = Plan { status: job.status.clone().unwrap_or_default(), ..Plan::default() };
+    let mut plan = Plan {
+        status: job.status.clone().unwrap_or_default(),
+        ..Plan::default()
+    };
     if is_deleting(job) {
         return plan;
     }
@@ -49,7 +56,13 @@ pub(crate) fn plan(job: &Job, pods: &[&Pod], backoff: SignedDuration, now: Times
         }
         return plan;
     }
-    Run { job, mine, backoff, now }.decide(&mut plan);
+    Run {
+        job,
+        mine,
+        backoff,
+        now,
+    }
+    .decide(&mut plan);
     plan
 }
 
@@ -112,8 +125,17 @@ impl Run<'_> {
 
     fn completed_indexes(&self) -> BTreeSet<i32> {
         let status = self.job.status.as_ref();
-        let mut done = indexes::parse(status.and_then(|status| status.completed_indexes.as_deref()).unwrap_or(""));
-        done.extend(self.mine.iter().filter(|pod| is_succeeded(pod)).filter_map(|pod| indexes::of_pod(pod)));
+        let mut done = indexes::parse(
+            status
+                .and_then(|status| status.completed_indexes.as_deref())
+                .unwrap_or(""),
+        );
+        done.extend(
+            self.mine
+                .iter()
+                .filter(|pod| is_succeeded(pod))
+                .filter_map(|pod| indexes::of_pod(pod)),
+        );
         done
     }
 
@@ -139,18 +161,38 @@ impl Run<'_> {
         let spec = self.job.spec.as_ref()?;
         let limit = spec.backoff_limit.unwrap_or(BACKOFF_LIMIT);
         let restarts = || -> i32 {
-            let statuses = self.mine.iter().filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+            let statuses = self
+                .mine
+                .iter()
+                .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
             statuses.flatten().map(|status| status.restart_count).sum()
         };
-        let restarting = spec.template.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()) == Some("OnFailure");
+        let restarting = spec
+            .template
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.restart_policy.as_deref())
+            == Some("OnFailure");
         // Containers restarted in place never become failed pods: their restarts count instead.
-        let exhausted = restarting && if limit == 0 { restarts() > 0 } else { restarts() >= limit };
+        let exhausted = restarting
+            && if limit == 0 {
+                restarts() > 0
+            } else {
+                restarts() >= limit
+            };
         if failed > limit || exhausted {
-            return Some(("BackoffLimitExceeded", "Job has reached the specified backoff limit".into()));
+            return Some((
+                "BackoffLimitExceeded",
+                "Job has reached the specified backoff limit".into(),
+            ));
         }
         let deadline = SignedDuration::from_secs(spec.active_deadline_seconds?);
-        (self.now.duration_since(started) >= deadline)
-            .then(|| ("DeadlineExceeded", "Job was active longer than specified deadline".into()))
+        (self.now.duration_since(started) >= deadline).then(|| {
+            (
+                "DeadlineExceeded",
+                "Job was active longer than specified deadline".into(),
+            )
+        })
     }
 
     fn end(&self, plan: &mut Plan, kind: &str, reason: &str, message: String, active: &[&Pod]) {
@@ -167,7 +209,11 @@ impl Run<'_> {
     }
 
     fn note_suspension(&self, suspended: bool, status: &mut JobStatus) {
-        let known = status.conditions.iter().flatten().any(|condition| condition.type_ == "Suspended");
+        let known = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Suspended");
         if suspended {
             status.start_time = None;
             self.set(status, "Suspended", "True", "JobSuspended", "Job suspended".into());
@@ -178,7 +224,10 @@ impl Run<'_> {
 
     fn set(&self, status: &mut JobStatus, kind: &str, value: &str, reason: &str, message: String) {
         let conditions = status.conditions.get_or_insert_default();
-        if conditions.iter().any(|condition| condition.type_ == kind && condition.status == value) {
+        if conditions
+            .iter()
+            .any(|condition| condition.type_ == kind && condition.status == value)
+        {
             return;
         }
         conditions.retain(|condition| condition.type_ != kind);
@@ -195,16 +244,35 @@ impl Run<'_> {
     /// How long the next pod must wait after the last failure: doubling, at most ten minutes.
     fn pause(&self) -> Option<Duration> {
         let ended = |pod: &Pod| {
-            let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+            let statuses = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.container_statuses.as_deref());
             let ends = statuses.unwrap_or_default().iter().filter_map(|status| {
-                status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|time| time.0)
+                status
+                    .state
+                    .as_ref()?
+                    .terminated
+                    .as_ref()?
+                    .finished_at
+                    .as_ref()
+                    .map(|time| time.0)
             });
             ends.max().unwrap_or_else(|| crate::model::pod::created(pod))
         };
-        let failures: Vec<Timestamp> = self.mine.iter().filter(|pod| is_failed(pod)).map(|pod| ended(pod)).collect();
+        let failures: Vec<Timestamp> = self
+            .mine
+            .iter()
+            .filter(|pod| is_failed(pod))
+            .map(|pod| ended(pod))
+            .collect();
         let last = failures.iter().max()?;
         let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(16);
-        let pause = self.backoff.checked_mul(1 << doublings).unwrap_or(BACKOFF_MOST).min(BACKOFF_MOST);
+        let pause = self
+            .backoff
+            .checked_mul(1 << doublings)
+            .unwrap_or(BACKOFF_MOST)
+            .min(BACKOFF_MOST);
         let left = pause - self.now.duration_since(*last);
         (left > SignedDuration::ZERO).then(|| left.try_into().ok()).flatten()
     }
@@ -235,17 +303,33 @@ impl Run<'_> {
         let mut pod = self.pod();
         let name = format!("{}-{index}", self.job.name_any());
         pod.metadata.generate_name = Some(format!("{name}-"));
-        pod.metadata.annotations.get_or_insert_default().insert(INDEX.into(), index.to_string());
-        pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+        pod.metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(INDEX.into(), index.to_string());
+        pod.metadata
+            .labels
+            .get_or_insert_default()
+            .insert(INDEX.into(), index.to_string());
         let spec = pod.spec.get_or_insert_default();
         spec.hostname = Some(name);
-        let field = ObjectFieldSelector { field_path: format!("metadata.annotations['{INDEX}']"), api_version: None };
+        let field = ObjectFieldSelector {
+            field_path: format!("metadata.annotations['{INDEX}']"),
+            api_version: None,
+        };
         let variable = EnvVar {
             name: "JOB_COMPLETION_INDEX".into(),
             value: None,
-            value_from: Some(EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(field),
+                ..EnvVarSource::default()
+            }),
         };
-        for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
+        for container in spec
+            .containers
+            .iter_mut()
+            .chain(spec.init_containers.iter_mut().flatten())
+        {
             container.env.get_or_insert_default().push(variable.clone());
         }
         pod

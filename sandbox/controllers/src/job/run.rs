@@ -38,16 +38,26 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
-    let Some(job) = caches.jobs.get(&key) else { return Ok(None) };
+    let Some(job) = caches.jobs.get(&key) else {
+        return Ok(None);
+    };
     let pods = caches.pods.in_namespace(&key.namespace);
     let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
     let backoff = SignedDuration::try_from(context.config.job_backoff).unwrap_or(SignedDuration::from_secs(10));
-    let Plan { create, delete, status, expired, again } = plan(&job, &pods, backoff, Timestamp::now());
+    let Plan {
+        create,
+        delete,
+        status,
+        expired,
+        again,
+    } = plan(&job, &pods, backoff, Timestamp::now());
     if expired {
         context.delete(&caches.jobs, &*job, None).await?;
         return Ok(None);
@@ -73,15 +83,25 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
 
 /// Events for the end of the job.
 fn announce(context: &Context, job: &Job, status: &JobStatus) {
-    let was = |kind: &str| job.status.as_ref().is_some_and(|status| condition(status, kind).is_some());
+    let was = |kind: &str| {
+        job.status
+            .as_ref()
+            .is_some_and(|status| condition(status, kind).is_some())
+    };
     if condition(status, "Complete").is_some() && !was("Complete") {
-        context.events.publish(NAME, job, Note::normal("Completed", "Job completed"));
+        context
+            .events
+            .publish(NAME, job, Note::normal("Completed", "Job completed"));
     }
     if let Some(failed) = condition(status, "Failed").filter(|_| !was("Failed")) {
         let reason = match failed.reason.as_deref() {
             Some("DeadlineExceeded") => "DeadlineExceeded",
             _ => "BackoffLimitExceeded",
         };
-        context.events.publish(NAME, job, Note::warning(reason, failed.message.clone().unwrap_or_default()));
+        context.events.publish(
+            NAME,
+            job,
+            Note::warning(reason, failed.message.clone().unwrap_or_default()),
+        );
     }
 }

@@ -16,7 +16,10 @@ fn job(spec: &serde_json::Value) -> Job {
     for (key, value) in spec.as_object().unwrap() {
         whole[key] = value.clone();
     }
-    let mut job = Job { spec: Some(serde_json::from_value(whole).unwrap()), ..Job::default() };
+    let mut job = Job {
+        spec: Some(serde_json::from_value(whole).unwrap()),
+        ..Job::default()
+    };
     job.metadata.name = Some("job".into());
     job.metadata.uid = Some("job".into());
     job.metadata.namespace = Some("ns".into());
@@ -50,7 +53,11 @@ fn pods_are_made_up_to_parallelism_and_what_is_left_to_do() {
     ] {
         let job = job(&json!({ "completions": completions, "parallelism": parallelism }));
         let plan = decide(&job, &pods(&phases), 100);
-        assert_eq!((plan.create.len(), plan.delete.len()), (create, delete), "{completions:?} {parallelism} {phases:?}");
+        assert_eq!(
+            (plan.create.len(), plan.delete.len()),
+            (create, delete),
+            "{completions:?} {parallelism} {phases:?}"
+        );
     }
 }
 
@@ -59,7 +66,10 @@ fn it_completes() {
     let mut job = job(&json!({ "completions": 2, "ttlSecondsAfterFinished": 60 }));
     let plan = decide(&job, &pods(&["Succeeded", "Succeeded"]), 100);
     assert!(condition(&plan.status, "Complete").is_some());
-    assert_eq!((plan.status.succeeded, plan.again), (Some(2), Some(Duration::from_secs(60))));
+    assert_eq!(
+        (plan.status.succeeded, plan.again),
+        (Some(2), Some(Duration::from_mins(1)))
+    );
     job.status = Some(plan.status);
     let later = decide(&job, &[], 130);
     assert_eq!((later.expired, later.again), (false, Some(Duration::from_secs(30))));
@@ -72,8 +82,14 @@ fn it_fails_beyond_the_backoff_limit_and_ends_what_runs() {
     let job = job(&json!({ "backoffLimit": 1, "completions": 3, "parallelism": 2 }));
     assert!(condition(&decide(&job, &pods(&["Failed", "Running"]), 100).status, "Failed").is_none());
     let plan = decide(&job, &pods(&["Failed", "Failed", "Running"]), 100);
-    assert_eq!(condition(&plan.status, "Failed").unwrap().reason.as_deref(), Some("BackoffLimitExceeded"));
-    assert_eq!((plan.create.len(), plan.delete.len(), plan.status.active), (0, 1, Some(0)));
+    assert_eq!(
+        condition(&plan.status, "Failed").unwrap().reason.as_deref(),
+        Some("BackoffLimitExceeded")
+    );
+    assert_eq!(
+        (plan.create.len(), plan.delete.len(), plan.status.active),
+        (0, 1, Some(0))
+    );
 }
 
 #[test]
@@ -94,7 +110,10 @@ fn it_must_end_before_its_deadline() {
     job.status = Some(first.status);
     assert!(condition(&decide(&job, &pods(&["Running"]), 129).status, "Failed").is_none());
     let late = decide(&job, &pods(&["Running"]), 130);
-    assert_eq!(condition(&late.status, "Failed").unwrap().reason.as_deref(), Some("DeadlineExceeded"));
+    assert_eq!(
+        condition(&late.status, "Failed").unwrap().reason.as_deref(),
+        Some("DeadlineExceeded")
+    );
 }
 
 #[test]
@@ -114,7 +133,10 @@ fn indexes_are_given_once_each() {
     let job = job(&json!({ "completionMode": "Indexed", "completions": 4, "parallelism": 4 }));
     let mut present = pods(&["Succeeded", "Running"]);
     for (pod, index) in present.iter_mut().zip(["0", "2"]) {
-        pod.metadata.annotations.get_or_insert_default().insert(indexes::INDEX.into(), index.into());
+        pod.metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(indexes::INDEX.into(), index.into());
     }
     let plan = decide(&job, &present, 100);
     let made: Vec<_> = plan.create.iter().map(|pod| indexes::of_pod(pod).unwrap()).collect();

@@ -19,7 +19,11 @@ pub(crate) fn short_hash<T: Serialize>(value: &T, salt: Option<i32>) -> Result<S
         hasher.update(salt.to_le_bytes());
     }
     let digest = hasher.finalize();
-    Ok(digest.iter().take(LENGTH).map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
+    Ok(digest
+        .iter()
+        .take(LENGTH)
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -31,9 +35,15 @@ mod tests {
     fn the_hash_is_stable_and_salted() {
         let value = serde_json::json!({"a": 1, "b": [1, 2]});
         let hash = short_hash(&value, None).unwrap();
-        assert_eq!(hash, short_hash(&serde_json::json!({"b": [1, 2], "a": 1}), None).unwrap());
+        assert_eq!(
+            hash,
+            short_hash(&serde_json::json!({"b": [1, 2], "a": 1}), None).unwrap()
+        );
         assert_ne!(hash, short_hash(&value, Some(1)).unwrap());
-        assert_ne!(hash, short_hash(&serde_json::json!({"a": 2, "b": [1, 2]}), None).unwrap());
+        assert_ne!(
+            hash,
+            short_hash(&serde_json::json!({"a": 2, "b": [1, 2]}), None).unwrap()
+        );
         assert!(hash.bytes().all(|byte| ALPHABET.contains(&byte)) && hash.len() == LENGTH);
     }
 }

@@ -9,7 +9,11 @@ pub(crate) fn scaled(value: &IntOrString, total: i32, round_up: bool) -> Option<
         IntOrString::String(text) => {
             let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
             let product = percent * i64::from(total);
-            let quotient = if round_up { (product + 99).div_euclid(100) } else { product.div_euclid(100) };
+            let quotient = if round_up {
+                (product + 99).div_euclid(100)
+            } else {
+                product.div_euclid(100)
+            };
             i32::try_from(quotient).ok()
         }
     }
@@ -20,8 +24,14 @@ pub(crate) fn scaled(value: &IntOrString, total: i32, round_up: bool) -> Option<
 pub(crate) fn fenceposts(surge: Option<&IntOrString>, unavailable: Option<&IntOrString>, desired: i32) -> (i32, i32) {
     let quarter = IntOrString::String("25%".into());
     let surge = scaled(surge.unwrap_or(&quarter), desired, true).unwrap_or(0).max(0);
-    let unavailable = scaled(unavailable.unwrap_or(&quarter), desired, false).unwrap_or(0).max(0);
-    if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
+    let unavailable = scaled(unavailable.unwrap_or(&quarter), desired, false)
+        .unwrap_or(0)
+        .max(0);
+    if surge == 0 && unavailable == 0 {
+        (0, 1)
+    } else {
+        (surge, unavailable)
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +63,9 @@ mod tests {
         assert_eq!(fenceposts(Some(&percent("0%")), Some(&percent("10%")), 5), (0, 1));
         assert_eq!(fenceposts(None, None, 10), (3, 2));
         assert_eq!(fenceposts(None, None, 1), (1, 0));
-        assert_eq!(fenceposts(Some(&IntOrString::Int(0)), Some(&IntOrString::Int(0)), 3), (0, 1));
+        assert_eq!(
+            fenceposts(Some(&IntOrString::Int(0)), Some(&IntOrString::Int(0)), 3),
+            (0, 1)
+        );
     }
 }

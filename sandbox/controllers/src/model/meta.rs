@@ -80,15 +80,21 @@ mod tests {
         let mut pod = pod("p");
         pod.metadata.labels = Some(labels(&[("app", app)]));
         if !uid.is_empty() {
-            pod.metadata.owner_references =
-                Some(vec![OwnerReference { uid: uid.into(), controller: Some(true), ..OwnerReference::default() }]);
+            pod.metadata.owner_references = Some(vec![OwnerReference {
+                uid: uid.into(),
+                controller: Some(true),
+                ..OwnerReference::default()
+            }]);
         }
         pod
     }
 
     #[test]
     fn claims() {
-        let selector = LabelSelector { match_labels: Some(labels(&[("app", "a")])), ..LabelSelector::default() };
+        let selector = LabelSelector {
+            match_labels: Some(labels(&[("app", "a")])),
+            ..LabelSelector::default()
+        };
         for (owner, app, deleting, expected) in [
             ("me", "a", false, Claim::Mine),
             ("me", "b", false, Claim::Release),
@@ -98,8 +104,15 @@ mod tests {
             ("", "b", false, Claim::Foreign),
             ("other", "a", false, Claim::Foreign),
         ] {
-            assert_eq!(claim(&owned(owner, app), "me", deleting, &selector), expected, "{owner} {app} {deleting}");
+            assert_eq!(
+                claim(&owned(owner, app), "me", deleting, &selector),
+                expected,
+                "{owner} {app} {deleting}"
+            );
         }
-        assert_eq!(claim(&owned("", "a"), "me", false, &LabelSelector::default()), Claim::Foreign);
+        assert_eq!(
+            claim(&owned("", "a"), "me", false, &LabelSelector::default()),
+            Claim::Foreign
+        );
     }
 }

@@ -6,7 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("")
 }
 
 pub(crate) fn is_succeeded(pod: &Pod) -> bool {
@@ -28,7 +31,12 @@ pub(crate) fn is_active(pod: &Pod) -> bool {
 }
 
 pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_deref()?.iter().find(|condition| condition.type_ == kind)
+    pod.status
+        .as_ref()?
+        .conditions
+        .as_deref()?
+        .iter()
+        .find(|condition| condition.type_ == kind)
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
@@ -59,16 +67,26 @@ pub(crate) fn available_in(pod: &Pod, min_ready_seconds: i32, now: Timestamp) ->
 
 /// Restarts of the most restarted container.
 pub(crate) fn most_restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
     statuses.iter().map(|status| status.restart_count).max().unwrap_or(0)
 }
 
 pub(crate) fn node_name(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("")
+    pod.spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or("")
 }
 
 pub(crate) fn created(pod: &Pod) -> Timestamp {
-    pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |Time(at)| *at)
+    pod.metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |Time(at)| *at)
 }
 
 /// Replaces or adds a condition. The transition time moves only when the status does; `true` if anything changed.
@@ -83,7 +101,11 @@ pub(crate) fn set_condition(pod: &mut Pod, mut new: PodCondition, now: Timestamp
         return false;
     }
     let moved = old.status != new.status;
-    new.last_transition_time = if moved { Some(Time(now)) } else { old.last_transition_time.clone() };
+    new.last_transition_time = if moved {
+        Some(Time(now))
+    } else {
+        old.last_transition_time.clone()
+    };
     *old = new;
     true
 }
@@ -117,6 +139,9 @@ mod tests {
         assert_eq!(ready_since(&pod), Some(at(100)));
         assert!(!set_condition(&mut pod, ready("True", "Because"), at(300)));
         assert!(set_condition(&mut pod, ready("False", "Gone"), at(300)));
-        assert_eq!(condition(&pod, "Ready").unwrap().last_transition_time, Some(Time(at(300))));
+        assert_eq!(
+            condition(&pod, "Ready").unwrap().last_transition_time,
+            Some(Time(at(300)))
+        );
     }
 }

@@ -23,10 +23,14 @@ fn pruned(value: Value) -> Option<Value> {
         Value::Number(number) if number.as_f64() == Some(0.0) => None,
         Value::String(text) if text.is_empty() => None,
         Value::Array(items) if items.is_empty() => None,
-        Value::Array(items) => Some(Value::Array(items.into_iter().map(|item| pruned(item).unwrap_or_default()).collect())),
+        Value::Array(items) => Some(Value::Array(
+            items.into_iter().map(|item| pruned(item).unwrap_or_default()).collect(),
+        )),
         Value::Object(map) => {
-            let map: serde_json::Map<String, Value> =
-                map.into_iter().filter_map(|(key, value)| Some((key, pruned(value)?))).collect();
+            let map: serde_json::Map<String, Value> = map
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, pruned(value)?)))
+                .collect();
             (!map.is_empty()).then_some(Value::Object(map))
         }
         other => Some(other),

@@ -9,7 +9,10 @@ const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPres
 /// The status ("True", "False", "Unknown") of a condition.
 pub(crate) fn status<'a>(node: &'a Node, kind: &str) -> Option<&'a str> {
     let conditions = node.status.as_ref()?.conditions.as_deref()?;
-    conditions.iter().find(|condition| condition.type_ == kind).map(|condition| condition.status.as_str())
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .map(|condition| condition.status.as_str())
 }
 
 /// The status with everything the node used to report set to Unknown; `None` if it is so already.

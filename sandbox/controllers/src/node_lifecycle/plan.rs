@@ -35,11 +35,22 @@ pub(crate) fn plan(node: &Node, pods: &[&Pod], heard: Timestamp, limits: Limits,
     let left = limits.grace - now.duration_since(heard);
     let silent = left <= SignedDuration::ZERO;
     let status = if silent { silenced(node, now) } else { None };
-    let ready = if silent { Some("Unknown") } else { conditions::status(node, "Ready") };
+    let ready = if silent {
+        Some("Unknown")
+    } else {
+        conditions::status(node, "Ready")
+    };
     let taints = wanted(node, ready, now);
-    let present = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let present = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
     let effective = taints.as_ref().unwrap_or(&present);
-    let mut plan = Plan { status, ..Plan::default() };
+    let mut plan = Plan {
+        status,
+        ..Plan::default()
+    };
     let mut next = if silent { None } else { Some(left) };
     for pod in pods {
         if ready == Some("Unknown") && is_ready(pod) {
@@ -48,7 +59,9 @@ pub(crate) fn plan(node: &Node, pods: &[&Pod], heard: Timestamp, limits: Limits,
         if is_deleting(*pod) || is_finished(pod) {
             continue;
         }
-        let Some(at) = deadline(pod, effective, limits.toleration) else { continue };
+        let Some(at) = deadline(pod, effective, limits.toleration) else {
+            continue;
+        };
         let wait = at.duration_since(now);
         if wait <= SignedDuration::ZERO {
             plan.evict.push((*pod).clone());

@@ -66,42 +66,69 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
     let memory = Mutex::new(Memory::default());
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, &memory, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| {
+            reconcile(&context, &memory, key)
+        })
+        .await;
 }
 
 async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let now = Timestamp::now();
     let pods = caches.pods.all();
-    let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).filter(|pod| node_name(pod) == key.name).collect();
+    let pods: Vec<&Pod> = pods
+        .iter()
+        .map(|pod| &**pod)
+        .filter(|pod| node_name(pod) == key.name)
+        .collect();
     let Some(node) = caches.nodes.get(&key) else {
         return collect(context, memory, &key, &pods, now).await;
     };
     let heard = hear(context, memory, &node, now);
-    let limits =
-        Limits { grace: signed(context.config.node_grace_period), toleration: signed(context.config.default_toleration) };
-    let Plan { status, taints, unready, evict, again } = plan(&node, &pods, heard, limits, now);
+    let limits = Limits {
+        grace: signed(context.config.node_grace_period),
+        toleration: signed(context.config.default_toleration),
+    };
+    let Plan {
+        status,
+        taints,
+        unready,
+        evict,
+        again,
+    } = plan(&node, &pods, heard, limits, now);
     write_node(context, &node, status, taints).await?;
     for pod in &unready {
         mark_not_ready(context, pod, now).await?;
     }
     for pod in &evict {
         let text = format!("Marking for deletion Pod {}", Key::of(pod));
-        context.events.publish(TAINTS, pod, Note::normal("TaintManagerEviction", text));
+        context
+            .events
+            .publish(TAINTS, pod, Note::normal("TaintManagerEviction", text));
         context.delete(&caches.pods, pod, None).await?;
     }
     // The monitor period only bounds how late a silence may be noticed when the wake-up is early.
-    Ok(again.map(|again| again.max(Duration::from_millis(1))).or(Some(context.config.node_monitor_period)))
+    Ok(again
+        .map(|again| again.max(Duration::from_millis(1)))
+        .or(Some(context.config.node_monitor_period)))
 }
 
 /// When this node last said something new.
 fn hear(context: &Context, memory: &Mutex<Memory>, node: &Node, now: Timestamp) -> Timestamp {
     let name = node.name_any();
     let lease = context.caches.leases.get(&Key::new(LEASES, &name));
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
     let heartbeat = Heartbeat {
         lease: lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|MicroTime(at)| *at)),
-        status: conditions.iter().filter_map(|c| c.last_heartbeat_time.as_ref().map(|Time(at)| *at)).max(),
+        status: conditions
+            .iter()
+            .filter_map(|c| c.last_heartbeat_time.as_ref().map(|Time(at)| *at))
+            .max(),
     };
     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
     memory.missing.remove(&name);
@@ -130,14 +157,20 @@ async fn write_node(
         }
         let mut node = node.clone();
         node.status = Some(status);
-        let params = PostParams { field_manager: manager.clone(), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: manager.clone(),
+            ..PostParams::default()
+        };
         let written = within(api.replace_status(&node.name_any(), &params, &node)).await?;
         version = written.resource_version();
         context.caches.nodes.wrote(&written);
     }
     if let Some(taints) = taints {
         let patch = json!({ "metadata": { "resourceVersion": version }, "spec": { "taints": taints } });
-        let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: manager,
+            ..PatchParams::default()
+        };
         let written = within(api.patch(&node.name_any(), &params, &Patch::Merge(patch))).await?;
         context.caches.nodes.wrote(&written);
     }
@@ -154,7 +187,9 @@ async fn mark_not_ready(context: &Context, pod: &Pod, now: Timestamp) -> Result<
         ..PodCondition::default()
     };
     if set_condition(&mut pod, condition, now) {
-        context.events.publish(NAME, &pod, Note::warning("NodeNotReady", "Node is not ready"));
+        context
+            .events
+            .publish(NAME, &pod, Note::warning("NodeNotReady", "Node is not ready"));
         if let Err(ReconcileError::Api(error)) = context.write_status(&context.caches.pods, &pod).await {
             ignore_not_found::<()>(Err(error))?;
         }

@@ -23,7 +23,9 @@ fn due(node: &Node, ready: Option<&str>) -> Vec<(&'static str, &'static str)> {
         Some("Unknown") => vec![(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")],
         _ => vec![(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")],
     };
-    let pressed = PRESSURES.iter().filter(|(condition, _)| status(node, condition) == Some("True"));
+    let pressed = PRESSURES
+        .iter()
+        .filter(|(condition, _)| status(node, condition) == Some("True"));
     due.extend(pressed.map(|(_, taint)| (*taint, "NoSchedule")));
     if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
         due.push((CORDONED, "NoSchedule"));
@@ -32,20 +34,32 @@ fn due(node: &Node, ready: Option<&str>) -> Vec<(&'static str, &'static str)> {
 }
 
 fn is_ours(taint: &Taint) -> bool {
-    let mut keys = PRESSURES.iter().map(|(_, key)| *key).chain([NOT_READY, UNREACHABLE, CORDONED]);
+    let mut keys = PRESSURES
+        .iter()
+        .map(|(_, key)| *key)
+        .chain([NOT_READY, UNREACHABLE, CORDONED]);
     keys.any(|key| key == taint.key)
 }
 
 /// The taints the node should have; `None` if it has them. Other people's stay. A NoExecute taint without a time gets
 /// one: evictions count from it.
 pub(super) fn wanted(node: &Node, ready: Option<&str>, now: Timestamp) -> Option<Vec<Taint>> {
-    let present = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let present = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
     let due = due(node, ready);
     let mut taints = present.clone();
     taints.retain(|taint| !is_ours(taint) || due.contains(&(taint.key.as_str(), taint.effect.as_str())));
     for (key, effect) in due {
         if !taints.iter().any(|taint| taint.key == key && taint.effect == effect) {
-            taints.push(Taint { key: key.into(), effect: effect.into(), value: None, time_added: None });
+            taints.push(Taint {
+                key: key.into(),
+                effect: effect.into(),
+                value: None,
+                time_added: None,
+            });
         }
     }
     for taint in taints.iter_mut().filter(|taint| taint.effect == "NoExecute") {

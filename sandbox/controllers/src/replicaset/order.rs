@@ -31,9 +31,9 @@ fn before(a: &Pod, b: &Pod, siblings: &HashMap<&str, usize>, now: Timestamp) -> 
         .then_with(|| deletion_cost(a).cmp(&deletion_cost(b)))
         .then_with(|| rank(b).cmp(&rank(a)))
         .then_with(|| match (ready_since(a), ready_since(b)) {
-            (Some(a_since), Some(b_since)) if a_since != b_since => {
-                magnitude(a_since, now).cmp(&magnitude(b_since, now)).then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
-            }
+            (Some(a_since), Some(b_since)) if a_since != b_since => magnitude(a_since, now)
+                .cmp(&magnitude(b_since, now))
+                .then_with(|| a.metadata.uid.cmp(&b.metadata.uid)),
             _ => Ordering::Equal,
         })
         .then_with(|| most_restarts(b).cmp(&most_restarts(a)))
@@ -76,7 +76,10 @@ mod tests {
 
     fn names(pods: &[Pod], now: i64) -> Vec<String> {
         let pods: Vec<&Pod> = pods.iter().collect();
-        deletion_order(&pods, at(now)).iter().filter_map(|pod| pod.metadata.name.clone()).collect()
+        deletion_order(&pods, at(now))
+            .iter()
+            .filter_map(|pod| pod.metadata.name.clone())
+            .collect()
     }
 
     fn on(mut pod: Pod, node: &str) -> Pod {
@@ -98,7 +101,10 @@ mod tests {
             with_phase(on(pod("pending"), "n"), "Pending"),
             with_phase(pod("unassigned"), "Pending"),
         ];
-        assert_eq!(names(&pods, 1000), ["unassigned", "pending", "not-ready", "cheap", "young", "old"]);
+        assert_eq!(
+            names(&pods, 1000),
+            ["unassigned", "pending", "not-ready", "cheap", "young", "old"]
+        );
     }
 
     #[test]
@@ -112,7 +118,10 @@ mod tests {
     #[test]
     fn restarts_decide_between_pods_of_the_same_age() {
         let mut flaky = ready_pod("flaky", at(10));
-        let restarted = ContainerStatus { restart_count: 3, ..ContainerStatus::default() };
+        let restarted = ContainerStatus {
+            restart_count: 3,
+            ..ContainerStatus::default()
+        };
         flaky.status.get_or_insert_default().container_statuses = Some(vec![restarted]);
         assert_eq!(names(&[ready_pod("solid", at(10)), flaky], 1000), ["flaky", "solid"]);
     }

@@ -27,7 +27,9 @@ pub(crate) struct Plan {
 
 /// Decides from the pods of the namespace at time `now`.
 pub(crate) fn plan(set: &ReplicaSet, pods: &[&Pod], now: Timestamp) -> Plan {
-    let (Some(uid), Some(spec)) = (set.metadata.uid.as_deref(), set.spec.as_ref()) else { return Plan::default() };
+    let (Some(uid), Some(spec)) = (set.metadata.uid.as_deref(), set.spec.as_ref()) else {
+        return Plan::default();
+    };
     let mut plan = Plan::default();
     let mut mine: Vec<&Pod> = Vec::new();
     for pod in pods.iter().filter(|pod| is_active(pod)) {
@@ -55,7 +57,10 @@ pub(crate) fn plan(set: &ReplicaSet, pods: &[&Pod], now: Timestamp) -> Plan {
 }
 
 fn status(set: &ReplicaSet, mine: &[&Pod], min_ready: i32, now: Timestamp) -> ReplicaSetStatus {
-    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref()?.metadata.as_ref()?.labels.clone());
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.as_ref()?.metadata.as_ref()?.labels.clone());
     let template = template.unwrap_or_default();
     let labelled = |pod: &Pod| template.iter().all(|(key, value)| pod.labels().get(key) == Some(value));
     let count = |test: &dyn Fn(&Pod) -> bool| mine.iter().filter(|pod| test(pod)).count() as i32;
@@ -107,7 +112,10 @@ mod tests {
         set.metadata.uid = Some("set".into());
         set.spec = Some(ReplicaSetSpec {
             replicas: Some(replicas),
-            selector: LabelSelector { match_labels: Some(labels(&[("app", "a")])), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(labels(&[("app", "a")])),
+                ..LabelSelector::default()
+            },
             ..ReplicaSetSpec::default()
         });
         set
@@ -167,7 +175,10 @@ mod tests {
         let mut set = set(1);
         set.spec.as_mut().unwrap().min_ready_seconds = Some(1000);
         let plan = decide(&set, &[owned("a")]);
-        assert_eq!((plan.status.ready_replicas, plan.status.available_replicas), (Some(1), Some(0)));
+        assert_eq!(
+            (plan.status.ready_replicas, plan.status.available_replicas),
+            (Some(1), Some(0))
+        );
         assert_eq!(plan.again, Some(Duration::from_secs(10)));
     }
 

@@ -51,12 +51,16 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
-    let Some(set) = caches.replica_sets.get(&key) else { return Ok(None) };
+    let Some(set) = caches.replica_sets.get(&key) else {
+        return Ok(None);
+    };
     let pods = caches.pods.in_namespace(&key.namespace);
     let now = Timestamp::now();
     let mut plan = plan(&set, &pods.iter().map(|pod| &**pod).collect::<Vec<_>>(), now);
@@ -64,14 +68,22 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
     for pod in &plan.adopt {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*set));
-        context.patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } }))
+            .await?;
     }
     for pod in &plan.release {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.retain(|owner| Some(&owner.uid) != set.meta().uid.as_ref());
-        context.patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } }))
+            .await?;
     }
-    let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+    let template = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.clone())
+        .unwrap_or_default();
     let created = create_pods(context, &set, &template, plan.create).await;
     let deleted = join_all(plan.delete.iter().map(|pod| delete_pod(context, &set, pod))).await;
     let deleted = deleted.into_iter().collect::<Result<Vec<()>, _>>();
@@ -103,7 +115,9 @@ async fn create_pods(
     while left > 0 {
         let now = batch.min(left);
         let results = join_all((0..now).map(|_| async {
-            let created: Pod = context.create(&context.caches.pods, &pod_from_template(set, template)).await?;
+            let created: Pod = context
+                .create(&context.caches.pods, &pod_from_template(set, template))
+                .await?;
             let note = Note::normal("SuccessfulCreate", format!("Created pod: {}", created.name_any()));
             context.events.publish(NAME, set, note);
             Ok::<(), ReconcileError>(())

@@ -10,18 +10,31 @@ use kube::ResourceExt;
 /// The node satisfies `nodeSelector` and the required node affinity.
 pub(super) fn node_matches(pod: &Pod, node: &NodeInfo) -> bool {
     let Some(spec) = pod.spec.as_ref() else { return true };
-    let selected = spec.node_selector.iter().flatten().all(|(key, value)| node.labels.get(key) == Some(value));
-    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    let selected = spec
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(key, value)| node.labels.get(key) == Some(value));
+    let affinity = spec
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     selected && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 /// The sum of the weights of the preferred node affinity terms that `node` satisfies.
 pub(super) fn node_preference(pod: &Pod, node: &NodeInfo) -> i64 {
-    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
+    let affinity = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
     let preferred =
         affinity.and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
-    let fitting = preferred.into_iter().flatten().filter(|term| term_matches(&term.preference, node));
+    let fitting = preferred
+        .into_iter()
+        .flatten()
+        .filter(|term| term_matches(&term.preference, node));
     fitting.map(|term| i64::from(term.weight)).sum()
 }
 
@@ -32,8 +45,12 @@ fn term_matches(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     if expressions.is_empty() && fields.is_empty() {
         return false;
     }
-    expressions.iter().all(|expression| holds(expression, node.labels.get(&expression.key).map(String::as_str)))
-        && fields.iter().all(|field| holds(field, (field.key == "metadata.name").then_some(node.name.as_str())))
+    expressions
+        .iter()
+        .all(|expression| holds(expression, node.labels.get(&expression.key).map(String::as_str)))
+        && fields
+            .iter()
+            .all(|field| holds(field, (field.key == "metadata.name").then_some(node.name.as_str())))
 }
 
 fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
@@ -58,33 +75,53 @@ pub(super) fn concerns(term: &PodAffinityTerm, owner: &Pod, other: &Pod) -> bool
     let listed = term.namespaces.as_deref().unwrap_or_default();
     // An empty namespace selector means all; one with requirements would need the namespaces' labels: taken as all.
     let in_scope = term.namespace_selector.is_some()
-        || if listed.is_empty() { home == away } else { away.is_some_and(|away| listed.contains(&away)) };
-    in_scope && term.label_selector.as_ref().is_some_and(|selector| selects(selector, other.labels()))
+        || if listed.is_empty() {
+            home == away
+        } else {
+            away.is_some_and(|away| listed.contains(&away))
+        };
+    in_scope
+        && term
+            .label_selector
+            .as_ref()
+            .is_some_and(|selector| selects(selector, other.labels()))
 }
 
 pub(super) fn required_affinity(pod: &Pod) -> &[PodAffinityTerm] {
-    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_affinity.as_ref());
+    let affinity = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.affinity.as_ref()?.pod_affinity.as_ref());
     let terms = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_deref());
     terms.unwrap_or_default()
 }
 
 pub(super) fn required_anti_affinity(pod: &Pod) -> &[PodAffinityTerm] {
-    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
+    let affinity = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
     let terms = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_deref());
     terms.unwrap_or_default()
 }
 
 /// Preferred terms with their weights; those of anti-affinity count negative.
 pub(super) fn preferred(pod: &Pod) -> Vec<(i64, &PodAffinityTerm)> {
-    let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else { return Vec::new() };
+    let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else {
+        return Vec::new();
+    };
     let near = affinity.pod_affinity.as_ref();
     let near = near.and_then(|near| near.preferred_during_scheduling_ignored_during_execution.as_deref());
     let far = affinity.pod_anti_affinity.as_ref();
     let far = far.and_then(|far| far.preferred_during_scheduling_ignored_during_execution.as_deref());
-    let weigh = |sign: i64| {
-        move |term: &'_ WeightedPodAffinityTerm| -> i64 { sign * i64::from(term.weight) }
-    };
-    let near = near.unwrap_or_default().iter().map(|term| (weigh(1)(term), &term.pod_affinity_term));
-    let far = far.unwrap_or_default().iter().map(|term| (weigh(-1)(term), &term.pod_affinity_term));
+    let weigh = |sign: i64| move |term: &'_ WeightedPodAffinityTerm| -> i64 { sign * i64::from(term.weight) };
+    let near = near
+        .unwrap_or_default()
+        .iter()
+        .map(|term| (weigh(1)(term), &term.pod_affinity_term));
+    let far = far
+        .unwrap_or_default()
+        .iter()
+        .map(|term| (weigh(-1)(term), &term.pod_affinity_term));
     near.chain(far).collect()
 }

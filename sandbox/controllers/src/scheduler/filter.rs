@@ -31,7 +31,11 @@ pub(super) struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     pub(super) fn new(pod: &'a Pod, request: &'a Amounts, snapshot: &'a Snapshot) -> Self {
-        let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+        let tolerations = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.tolerations.as_deref())
+            .unwrap_or_default();
         let mut filter = Self {
             pod,
             request,
@@ -41,7 +45,12 @@ impl<'a> Filter<'a> {
             avoided: HashSet::new(),
             closed: HashSet::new(),
         };
-        let all = || snapshot.nodes.iter().flat_map(|node| node.pods.iter().map(move |other| (node, other)));
+        let all = || {
+            snapshot
+                .nodes
+                .iter()
+                .flat_map(|node| node.pods.iter().map(move |other| (node, other)))
+        };
         let affinity = required_affinity(pod);
         let lonely = affinity.iter().all(|term| concerns(term, pod, pod))
             && !all().any(|(_, other)| affinity.iter().all(|term| concerns(term, pod, other)));
@@ -52,14 +61,24 @@ impl<'a> Filter<'a> {
                 .filter_map(|(node, _)| node.labels.get(key).map(String::as_str))
                 .collect();
             // The first of a group that wants to be together has nobody to join.
-            filter.near.push((!(lonely && values.is_empty())).then_some((key, values)));
+            filter
+                .near
+                .push((!(lonely && values.is_empty())).then_some((key, values)));
         }
         for (node, other) in all() {
             let domain = |key: &'a str| node.labels.get(key).map(|value| (key, value.as_str()));
-            let mine = required_anti_affinity(pod).iter().filter(|term| concerns(term, pod, other));
-            filter.avoided.extend(mine.filter_map(|term| domain(&term.topology_key)));
-            let theirs = required_anti_affinity(other).iter().filter(|term| concerns(term, other, pod));
-            filter.closed.extend(theirs.filter_map(|term| domain(&term.topology_key)));
+            let mine = required_anti_affinity(pod)
+                .iter()
+                .filter(|term| concerns(term, pod, other));
+            filter
+                .avoided
+                .extend(mine.filter_map(|term| domain(&term.topology_key)));
+            let theirs = required_anti_affinity(other)
+                .iter()
+                .filter(|term| concerns(term, other, pod));
+            filter
+                .closed
+                .extend(theirs.filter_map(|term| domain(&term.topology_key)));
         }
         filter
     }
@@ -91,7 +110,8 @@ impl<'a> Filter<'a> {
         }
         let value = |key: &str| node.labels.get(key).map(String::as_str);
         let near = |term: &Option<(&str, HashSet<&str>)>| {
-            term.as_ref().is_none_or(|(key, values)| value(key).is_some_and(|value| values.contains(value)))
+            term.as_ref()
+                .is_none_or(|(key, values)| value(key).is_some_and(|value| values.contains(value)))
         };
         if !self.near.iter().all(near) {
             return vec![AFFINITY.into()];
@@ -108,7 +128,11 @@ impl<'a> Filter<'a> {
     fn lacking(&self, node: &NodeInfo) -> Vec<String> {
         let mut reasons = Vec::new();
         // A node that does not say how many pods it can hold is taken at its word for everything else.
-        if node.allocatable.get("pods").is_some_and(|most| (node.pods.len() as i64 + 1).saturating_mul(1000) > *most) {
+        if node
+            .allocatable
+            .get("pods")
+            .is_some_and(|most| (node.pods.len() as i64 + 1).saturating_mul(1000) > *most)
+        {
             reasons.push("Too many pods".into());
         }
         for (resource, amount) in self.request.iter().filter(|(_, amount)| **amount > 0) {

@@ -30,8 +30,11 @@ impl std::fmt::Display for Why {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
         }
-        let mut reasons: Vec<String> =
-            self.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let mut reasons: Vec<String> = self
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
         reasons.sort();
         write!(f, "0/{} nodes are available: {}.", self.nodes, reasons.join(", "))
     }
@@ -42,7 +45,10 @@ impl std::fmt::Display for Why {
 pub(crate) fn schedule(pod: &Pod, snapshot: &Snapshot) -> Result<String, Why> {
     let request = requests::of(pod);
     let filter = filter::Filter::new(pod, &request, snapshot);
-    let mut why = Why { nodes: snapshot.nodes.len(), ..Why::default() };
+    let mut why = Why {
+        nodes: snapshot.nodes.len(),
+        ..Why::default()
+    };
     let mut feasible = Vec::new();
     for node in &snapshot.nodes {
         let reasons = filter.refusals(node);

@@ -11,7 +11,11 @@ pub(crate) type Amounts = BTreeMap<String, i64>;
 /// A quantity that does not parse counts as nothing: the API server refuses such objects.
 pub(crate) fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
     let milli = |quantity: &Quantity| quantity::milli(quantity).unwrap_or(0);
-    quantities.into_iter().flatten().map(|(name, quantity)| (name.clone(), milli(quantity))).collect()
+    quantities
+        .into_iter()
+        .flatten()
+        .map(|(name, quantity)| (name.clone(), milli(quantity)))
+        .collect()
 }
 
 pub(crate) fn add(to: &mut Amounts, other: &Amounts) {
@@ -40,7 +44,9 @@ fn of_container(container: &Container) -> Amounts {
 /// What a pod reserves: all containers and sidecars together, or the largest moment of initialisation, plus overhead;
 /// requests of the pod as a whole override.
 pub(crate) fn of(pod: &Pod) -> Amounts {
-    let Some(spec) = pod.spec.as_ref() else { return Amounts::new() };
+    let Some(spec) = pod.spec.as_ref() else {
+        return Amounts::new();
+    };
     let mut steady = Amounts::new();
     for container in &spec.containers {
         add(&mut steady, &of_container(container));
@@ -58,7 +64,11 @@ pub(crate) fn of(pod: &Pod) -> Amounts {
     }
     add(&mut steady, &sidecars);
     at_least(&mut steady, &peak);
-    steady.extend(amounts(spec.resources.as_ref().and_then(|resources| resources.requests.as_ref())));
+    steady.extend(amounts(
+        spec.resources
+            .as_ref()
+            .and_then(|resources| resources.requests.as_ref()),
+    ));
     add(&mut steady, &amounts(spec.overhead.as_ref()));
     steady
 }

@@ -69,7 +69,12 @@ impl Wake {
 
 fn relevant(node: &Node) -> impl PartialEq + use<> {
     let status = node.status.clone().unwrap_or_default();
-    (node.metadata.labels.clone(), node.spec.clone(), status.allocatable, status.capacity)
+    (
+        node.metadata.labels.clone(),
+        node.spec.clone(),
+        status.allocatable,
+        status.capacity,
+    )
 }
 
 /// A pod that could not be placed.
@@ -88,7 +93,11 @@ struct Scheduler {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, wake: Arc<Wake>, cancel: CancellationToken) {
-    let mut scheduler = Scheduler { context, waiting: HashMap::new(), assumed: HashMap::new() };
+    let mut scheduler = Scheduler {
+        context,
+        waiting: HashMap::new(),
+        assumed: HashMap::new(),
+    };
     loop {
         let next = scheduler.round(&wake, &cancel).await;
         tokio::select! {
@@ -115,7 +124,8 @@ impl Scheduler {
         self.assumed.retain(|held, (_, at)| {
             now.duration_since(*at) < ASSUMED && pending.iter().any(|pod| pod.metadata.uid.as_ref() == Some(held))
         });
-        self.waiting.retain(|held, _| pending.iter().any(|pod| pod.metadata.uid.as_ref() == Some(held)));
+        self.waiting
+            .retain(|held, _| pending.iter().any(|pod| pod.metadata.uid.as_ref() == Some(held)));
         pending.retain(|pod| {
             let held = uid(pod);
             !self.assumed.contains_key(&held) && self.waiting.get(&held).is_none_or(|waiting| waiting.until <= now)
@@ -125,7 +135,11 @@ impl Scheduler {
             (-priority, crate::model::pod::created(pod), pod.name_any())
         });
         if !pending.is_empty() {
-            let placed = self.assumed.iter().map(|(uid, (node, _))| (uid.clone(), node.clone())).collect();
+            let placed = self
+                .assumed
+                .iter()
+                .map(|(uid, (node, _))| (uid.clone(), node.clone()))
+                .collect();
             let mut snapshot = Snapshot::new(&caches.nodes.all(), &pods, &placed);
             for pod in pending {
                 if cancel.is_cancelled() {
@@ -135,7 +149,12 @@ impl Scheduler {
             }
         }
         let idle = Instant::now() + self.context.config.unschedulable_retry;
-        self.waiting.values().map(|waiting| waiting.until).min().unwrap_or(idle).min(idle)
+        self.waiting
+            .values()
+            .map(|waiting| waiting.until)
+            .min()
+            .unwrap_or(idle)
+            .min(idle)
     }
 
     async fn place(&mut self, pod: &Arc<Pod>, snapshot: &mut Snapshot) {
@@ -158,8 +177,14 @@ impl Scheduler {
             Err(why) => Some(why),
         };
         let most = self.context.config.unschedulable_retry;
-        let waiting = self.waiting.entry(uid).or_insert(Waiting { until: Instant::now(), tries: 0, why: None });
-        let pause = BACKOFF_FIRST.saturating_mul(2u32.saturating_pow(waiting.tries.min(16))).min(most);
+        let waiting = self.waiting.entry(uid).or_insert(Waiting {
+            until: Instant::now(),
+            tries: 0,
+            why: None,
+        });
+        let pause = BACKOFF_FIRST
+            .saturating_mul(2u32.saturating_pow(waiting.tries.min(16)))
+            .min(most);
         waiting.until = Instant::now() + pause.mul_f64(rand::rng().random_range(0.75..1.0));
         waiting.tries = waiting.tries.saturating_add(1);
         // Told once per reason: pods may wait for hours.
@@ -196,7 +221,9 @@ impl Scheduler {
     }
 
     async fn refuse(&self, pod: &Arc<Pod>, message: String) -> Result<(), ReconcileError> {
-        self.context.events.publish(NAME, &**pod, Note::warning("FailedScheduling", message.clone()));
+        self.context
+            .events
+            .publish(NAME, &**pod, Note::warning("FailedScheduling", message.clone()));
         let mut pod = (**pod).clone();
         let condition = PodCondition {
             type_: "PodScheduled".into(),
@@ -219,6 +246,9 @@ impl Scheduler {
 fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = pod.spec.as_ref() else { return false };
     let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == NAME);
+    let ours = spec
+        .scheduler_name
+        .as_deref()
+        .is_none_or(|name| name.is_empty() || name == NAME);
     node_name(pod).is_empty() && !is_finished(pod) && !is_deleting(pod) && !gated && ours
 }

@@ -29,8 +29,10 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// `assumed` places pods (by uid) that were bound a moment ago and do not show their node yet.
     pub(crate) fn new(nodes: &[Arc<Node>], pods: &[Arc<Pod>], assumed: &HashMap<String, String>) -> Self {
-        let mut infos: BTreeMap<String, NodeInfo> =
-            nodes.iter().map(|node| (node.name_any(), NodeInfo::new(node))).collect();
+        let mut infos: BTreeMap<String, NodeInfo> = nodes
+            .iter()
+            .map(|node| (node.name_any(), NodeInfo::new(node)))
+            .collect();
         for pod in pods.iter().filter(|pod| !is_finished(pod)) {
             let mut name = node_name(pod);
             if name.is_empty() {
@@ -41,7 +43,9 @@ impl Snapshot {
                 info.place(Arc::clone(pod));
             }
         }
-        Self { nodes: infos.into_values().collect() }
+        Self {
+            nodes: infos.into_values().collect(),
+        }
     }
 }
 

@@ -57,8 +57,12 @@ fn refusal(pod: &Pod, snapshot: &Snapshot) -> String {
 fn the_reasons_read_as_upstream_writes_them() {
     let mut snapshot = three();
     info(&mut snapshot, "a").unschedulable = true;
-    info(&mut snapshot, "b").taints =
-        vec![Taint { key: "gpu".into(), value: Some("yes".into()), effect: "NoSchedule".into(), time_added: None }];
+    info(&mut snapshot, "b").taints = vec![Taint {
+        key: "gpu".into(),
+        value: Some("yes".into()),
+        effect: "NoSchedule".into(),
+        time_added: None,
+    }];
     let big = json!({ "containers": [{ "name": "c", "resources": { "requests": { "cpu": "2", "memory": "3Gi" } } }] });
     assert_eq!(
         refusal(&asking("p", "x", &big), &snapshot),
@@ -66,10 +70,16 @@ fn the_reasons_read_as_upstream_writes_them() {
          1 node(s) had untolerated taint {gpu: yes}, 1 node(s) were unschedulable."
     );
     assert_eq!(
-        refusal(&asking("p", "x", &json!({ "nodeSelector": { "zone": "north" } })), &three()),
+        refusal(
+            &asking("p", "x", &json!({ "nodeSelector": { "zone": "north" } })),
+            &three()
+        ),
         "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
     );
-    assert_eq!(refusal(&pod("p"), &Snapshot::default()), "no nodes available to schedule pods");
+    assert_eq!(
+        refusal(&pod("p"), &Snapshot::default()),
+        "no nodes available to schedule pods"
+    );
 }
 
 #[test]
@@ -82,16 +92,26 @@ fn selectors_affinity_and_tolerations_choose() {
         (json!({ "nodeSelector": { "zone": "west" } }), "c"),
         (required("In", json!(["west", "south"])), "c"),
         (required("NotIn", json!(["east"])), "c"),
-        (json!({ "affinity": { "nodeAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [
+        (
+            json!({ "affinity": { "nodeAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [
             { "weight": 1, "preference": { "matchExpressions": [{ "key": "zone", "operator": "In", "values": ["west"] }] } }
-        ] } } }), "c"),
+        ] } } }),
+            "c",
+        ),
     ] {
-        assert_eq!(schedule(&asking("p", "x", &spec), &three()).unwrap(), expected, "{spec}");
+        assert_eq!(
+            schedule(&asking("p", "x", &spec), &three()).unwrap(),
+            expected,
+            "{spec}"
+        );
     }
     let mut snapshot = three();
     for name in ["a", "b", "c"] {
-        info(&mut snapshot, name).taints =
-            vec![Taint { key: "node.kubernetes.io/not-ready".into(), effect: "NoExecute".into(), ..Taint::default() }];
+        info(&mut snapshot, name).taints = vec![Taint {
+            key: "node.kubernetes.io/not-ready".into(),
+            effect: "NoExecute".into(),
+            ..Taint::default()
+        }];
     }
     assert!(schedule(&asking("p", "x", &json!({})), &snapshot).is_err());
     let tolerant = json!({ "tolerations": [{ "key": "node.kubernetes.io/not-ready", "operator": "Exists" }] });
@@ -112,7 +132,11 @@ fn anti_affinity_keeps_apart_in_both_directions() {
         { "topologyKey": "zone", "labelSelector": { "matchLabels": { "app": "db" } } }] } } });
     let mut snapshot = three();
     place(&mut snapshot, "a", asking("first", "db", &apart));
-    assert_eq!(schedule(&asking("second", "db", &apart), &snapshot).unwrap(), "c", "not b: the same zone");
+    assert_eq!(
+        schedule(&asking("second", "db", &apart), &snapshot).unwrap(),
+        "c",
+        "not b: the same zone"
+    );
     // The one already there does not want the newcomer, who has no opinion of its own.
     assert_eq!(schedule(&asking("plain", "db", &json!({})), &snapshot).unwrap(), "c");
     place(&mut snapshot, "c", asking("second", "db", &apart));
@@ -131,8 +155,14 @@ fn affinity_joins_and_the_first_may_start_anywhere() {
     let near = json!({ "affinity": { "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
         { "topologyKey": "zone", "labelSelector": { "matchLabels": { "app": "web" } } }] } } });
     let mut snapshot = three();
-    assert!(schedule(&asking("first", "web", &near), &snapshot).is_ok(), "it matches itself");
-    assert!(schedule(&asking("fan", "fan", &near), &snapshot).is_err(), "nobody to be near to");
+    assert!(
+        schedule(&asking("first", "web", &near), &snapshot).is_ok(),
+        "it matches itself"
+    );
+    assert!(
+        schedule(&asking("fan", "fan", &near), &snapshot).is_err(),
+        "nobody to be near to"
+    );
     place(&mut snapshot, "c", asking("first", "web", &near));
     assert_eq!(schedule(&asking("fan", "fan", &near), &snapshot).unwrap(), "c");
 }
@@ -146,13 +176,20 @@ fn spreading_is_a_rule_or_a_wish() {
     for when in ["DoNotSchedule", "ScheduleAnyway"] {
         let mut snapshot = three();
         place(&mut snapshot, "a", asking("one", "web", &json!({})));
-        assert_eq!(schedule(&asking("two", "web", &spread(when)), &snapshot).unwrap(), "c", "{when}");
+        assert_eq!(
+            schedule(&asking("two", "web", &spread(when)), &snapshot).unwrap(),
+            "c",
+            "{when}"
+        );
     }
     let mut snapshot = three();
     place(&mut snapshot, "a", asking("one", "web", &json!({})));
     info(&mut snapshot, "c").unschedulable = true;
     assert!(refusal(&asking("two", "web", &spread("DoNotSchedule")), &snapshot).contains("topology spread"));
-    assert_eq!(schedule(&asking("two", "web", &spread("ScheduleAnyway")), &snapshot).unwrap(), "b");
+    assert_eq!(
+        schedule(&asking("two", "web", &spread("ScheduleAnyway")), &snapshot).unwrap(),
+        "b"
+    );
 }
 
 #[test]
@@ -176,8 +213,17 @@ fn pods_assumed_on_a_node_hold_their_place() {
     let bound = Arc::new(asking("bound", "x", &json!({})));
     let assumed = HashMap::from([("bound".to_owned(), "a".to_owned())]);
     let full = Snapshot::new(&nodes, &[Arc::clone(&bound)], &assumed);
-    assert_eq!(refusal(&asking("p", "x", &json!({})), &full), "0/1 nodes are available: 1 Too many pods.");
-    assert!(schedule(&asking("p", "x", &json!({})), &Snapshot::new(&nodes, &[bound], &HashMap::new())).is_ok());
+    assert_eq!(
+        refusal(&asking("p", "x", &json!({})), &full),
+        "0/1 nodes are available: 1 Too many pods."
+    );
+    assert!(
+        schedule(
+            &asking("p", "x", &json!({})),
+            &Snapshot::new(&nodes, &[bound], &HashMap::new())
+        )
+        .is_ok()
+    );
 }
 
 proptest! {

@@ -24,7 +24,10 @@ pub(crate) fn matches(toleration: &Toleration, taint: &Taint) -> bool {
 /// The first taint with one of `effects` that none of the tolerations covers.
 pub(crate) fn untolerated<'a>(taints: &'a [Taint], tolerations: &[Toleration], effects: &[&str]) -> Option<&'a Taint> {
     let relevant = |taint: &&Taint| effects.contains(&taint.effect.as_str());
-    taints.iter().filter(relevant).find(|taint| !tolerations.iter().any(|toleration| matches(toleration, taint)))
+    taints
+        .iter()
+        .filter(relevant)
+        .find(|taint| !tolerations.iter().any(|toleration| matches(toleration, taint)))
 }
 
 #[cfg(test)]
@@ -33,8 +36,12 @@ mod tests {
 
     #[test]
     fn tolerations_cover_taints() {
-        let taint =
-            Taint { key: "k".into(), value: Some("v".into()), effect: "NoSchedule".into(), time_added: None };
+        let taint = Taint {
+            key: "k".into(),
+            value: Some("v".into()),
+            effect: "NoSchedule".into(),
+            time_added: None,
+        };
         for (key, operator, value, effect, expected) in [
             ("k", "Equal", "v", "NoSchedule", true),
             ("k", "Equal", "v", "", true),

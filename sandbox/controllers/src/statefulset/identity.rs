@@ -2,7 +2,9 @@
 
 use crate::model::template::pod_from_template;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
+};
 use kube::ResourceExt;
 
 /// Carries the name of the pod's ControllerRevision.
@@ -45,8 +47,15 @@ pub(crate) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str,
     let volumes = spec.volumes.get_or_insert_default();
     for (template, claim) in claim_names(set, ordinal) {
         volumes.retain(|volume| volume.name != template);
-        let source = PersistentVolumeClaimVolumeSource { claim_name: claim, read_only: None };
-        volumes.push(Volume { name: template, persistent_volume_claim: Some(source), ..Volume::default() });
+        let source = PersistentVolumeClaimVolumeSource {
+            claim_name: claim,
+            read_only: None,
+        };
+        volumes.push(Volume {
+            name: template,
+            persistent_volume_claim: Some(source),
+            ..Volume::default()
+        });
     }
     if volumes.is_empty() {
         spec.volumes = None;
@@ -56,9 +65,16 @@ pub(crate) fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str,
 
 /// (volume, claim) names of one pod.
 fn claim_names(set: &StatefulSet, ordinal: i32) -> Vec<(String, String)> {
-    let templates = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref()).unwrap_or_default();
+    let templates = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_claim_templates.as_deref())
+        .unwrap_or_default();
     let name = |template: &PersistentVolumeClaim| template.name_any();
-    templates.iter().map(|claim| (name(claim), format!("{}-{}-{ordinal}", name(claim), set.name_any()))).collect()
+    templates
+        .iter()
+        .map(|claim| (name(claim), format!("{}-{}-{ordinal}", name(claim), set.name_any())))
+        .collect()
 }
 
 /// The claims of one pod. They carry no owner: data outlives the set.

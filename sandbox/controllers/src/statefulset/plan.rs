@@ -37,7 +37,9 @@ pub(crate) fn plan(
     now: Timestamp,
 ) -> Result<Plan, serde_json::Error> {
     let mut plan = Plan::default();
-    let (Some(uid), Some(spec)) = (set.metadata.uid.as_deref(), set.spec.as_ref()) else { return Ok(plan) };
+    let (Some(uid), Some(spec)) = (set.metadata.uid.as_deref(), set.spec.as_ref()) else {
+        return Ok(plan);
+    };
     let mut mine: BTreeMap<i32, &Pod> = BTreeMap::new();
     for pod in pods {
         let Some(ordinal) = ordinal(set, pod) else { continue };
@@ -54,17 +56,33 @@ pub(crate) fn plan(
         }
     }
     let live: Vec<&str> = mine.values().map(|pod| revision_of(pod)).collect();
-    let Revisions { update, write, current, expired } = pick(set, revisions, &live)?;
+    let Revisions {
+        update,
+        write,
+        current,
+        expired,
+    } = pick(set, revisions, &live)?;
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let all: Vec<&Pod> = mine.values().copied().collect();
     plan.status = status(set, &all, &current.name_any(), &update.name_any(), min_ready, now);
-    plan.again = all.iter().filter_map(|pod| available_in(pod, min_ready, now)).min().and_then(|w| w.try_into().ok());
+    plan.again = all
+        .iter()
+        .filter_map(|pod| available_in(pod, min_ready, now))
+        .min()
+        .and_then(|w| w.try_into().ok());
     if is_deleting(set) {
         return Ok(plan);
     }
     plan.revision = write.then(|| update.clone());
     plan.expired = expired;
-    let roll = Roll { set, mine, update, current, min_ready, now };
+    let roll = Roll {
+        set,
+        mine,
+        update,
+        current,
+        min_ready,
+        now,
+    };
     roll.keep(&mut plan);
     Ok(plan)
 }
@@ -106,9 +124,18 @@ impl Roll<'_> {
         }
         // Down: the last first, and not while one that stays, or one before it, is unwell; but an unwell one that
         // must go anyway need not recover for that.
-        let condemned: Vec<&Pod> =
-            self.mine.iter().rev().filter(|(ordinal, _)| !range(self.set).contains(ordinal)).map(|(_, pod)| *pod).collect();
-        let first_unwell = self.mine.values().find(|pod| !self.is_healthy(pod)).and_then(|pod| pod.metadata.uid.clone());
+        let condemned: Vec<&Pod> = self
+            .mine
+            .iter()
+            .rev()
+            .filter(|(ordinal, _)| !range(self.set).contains(ordinal))
+            .map(|(_, pod)| *pod)
+            .collect();
+        let first_unwell = self
+            .mine
+            .values()
+            .find(|pod| !self.is_healthy(pod))
+            .and_then(|pod| pod.metadata.uid.clone());
         for pod in condemned {
             if is_deleting(pod) {
                 if ordered {
@@ -131,7 +158,10 @@ impl Roll<'_> {
         if strategy.type_.as_deref() == Some("OnDelete") {
             return;
         }
-        let partition = strategy.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0);
+        let partition = strategy
+            .rolling_update
+            .and_then(|rolling| rolling.partition)
+            .unwrap_or(0);
         self.update_one(partition, plan);
     }
 
@@ -139,7 +169,9 @@ impl Roll<'_> {
     fn update_one(&self, partition: i32, plan: &mut Plan) {
         let range = range(self.set);
         for ordinal in (range.start + partition.max(0)..range.end).rev() {
-            let Some(pod) = self.mine.get(&ordinal).copied() else { return };
+            let Some(pod) = self.mine.get(&ordinal).copied() else {
+                return;
+            };
             if revision_of(pod) != self.update.name_any() && !is_deleting(pod) {
                 plan.delete.push(pod.clone());
                 return;
@@ -153,19 +185,20 @@ impl Roll<'_> {
     fn create(&self, ordinal: i32, plan: &mut Plan) {
         let spec = self.set.spec.clone().unwrap_or_default();
         let strategy = spec.update_strategy.unwrap_or_default();
-        let partition = strategy.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0);
+        let partition = strategy
+            .rolling_update
+            .and_then(|rolling| rolling.partition)
+            .unwrap_or(0);
         let held_back =
             strategy.type_.as_deref() != Some("OnDelete") && ordinal < range(self.set).start + partition.max(0);
         let chosen = if held_back { &self.current } else { &self.update };
         let template = template(chosen).unwrap_or(spec.template);
         plan.claims.extend(identity::claims(self.set, ordinal));
-        plan.create.push(identity::pod(self.set, &template, &chosen.name_any(), ordinal));
+        plan.create
+            .push(identity::pod(self.set, &template, &chosen.name_any(), ordinal));
     }
 
     fn is_healthy(&self, pod: &Pod) -> bool {
-        phase(pod) == "Running"
-            && is_ready(pod)
-            && is_available(pod, self.min_ready, self.now)
-            && !is_deleting(pod)
+        phase(pod) == "Running" && is_ready(pod) && is_available(pod, self.min_ready, self.now) && !is_deleting(pod)
     }
 }

@@ -29,8 +29,11 @@ pub(crate) fn pick(
     live: &[&str],
 ) -> Result<Revisions, serde_json::Error> {
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
-    let mut mine: Vec<&ControllerRevision> =
-        all.iter().copied().filter(|revision| is_controlled_by(*revision, uid)).collect();
+    let mut mine: Vec<&ControllerRevision> = all
+        .iter()
+        .copied()
+        .filter(|revision| is_controlled_by(*revision, uid))
+        .collect();
     mine.sort_by_key(|revision| (revision.revision, revision.name_any()));
     let newest = mine.last().map_or(0, |revision| revision.revision);
     let template = set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
@@ -39,12 +42,31 @@ pub(crate) fn pick(
     let known = mine.iter().copied().find(|revision| revision.name_any() == name);
     let (update, write) = match known {
         Some(known) if known.revision == newest => (known.clone(), false),
-        Some(known) => (ControllerRevision { revision: newest + 1, ..known.clone() }, true),
+        Some(known) => (
+            ControllerRevision {
+                revision: newest + 1,
+                ..known.clone()
+            },
+            true,
+        ),
         None => (new(set, &template, name.clone(), &hash, newest + 1)?, true),
     };
-    let reported = set.status.as_ref().and_then(|status| status.current_revision.clone()).unwrap_or_default();
-    let current = mine.iter().copied().find(|revision| revision.name_any() == reported).unwrap_or(&update).clone();
-    let limit = set.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
+    let reported = set
+        .status
+        .as_ref()
+        .and_then(|status| status.current_revision.clone())
+        .unwrap_or_default();
+    let current = mine
+        .iter()
+        .copied()
+        .find(|revision| revision.name_any() == reported)
+        .unwrap_or(&update)
+        .clone();
+    let limit = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.revision_history_limit)
+        .unwrap_or(10);
     let unused: Vec<&ControllerRevision> = mine
         .into_iter()
         .filter(|revision| {
@@ -54,7 +76,12 @@ pub(crate) fn pick(
         .collect();
     let surplus = unused.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     let expired = unused.into_iter().take(surplus).cloned().collect();
-    Ok(Revisions { update, write, current, expired })
+    Ok(Revisions {
+        update,
+        write,
+        current,
+        expired,
+    })
 }
 
 fn new(
@@ -64,7 +91,11 @@ fn new(
     hash: &str,
     revision: i64,
 ) -> Result<ControllerRevision, serde_json::Error> {
-    let mut labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    let mut labels = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.clone())
+        .unwrap_or_default();
     labels.insert(super::identity::REVISION_LABEL.into(), hash.into());
     Ok(ControllerRevision {
         metadata: ObjectMeta {
@@ -74,7 +105,9 @@ fn new(
             owner_references: Some(vec![controller_ref(set)]),
             ..ObjectMeta::default()
         },
-        data: Some(RawExtension(json!({ "spec": { "template": serde_json::to_value(template)? } }))),
+        data: Some(RawExtension(
+            json!({ "spec": { "template": serde_json::to_value(template)? } }),
+        )),
         revision,
     })
 }

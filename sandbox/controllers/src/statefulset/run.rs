@@ -49,28 +49,45 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
 
 /// Works until cancelled.
 pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: CancellationToken) {
-    queue.work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key)).await;
+    queue
+        .work(NAME, context.config.workers, &cancel, |key| reconcile(&context, key))
+        .await;
 }
 
 async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
-    let Some(set) = caches.stateful_sets.get(&key) else { return Ok(None) };
+    let Some(set) = caches.stateful_sets.get(&key) else {
+        return Ok(None);
+    };
     let pods = caches.pods.in_namespace(&key.namespace);
     let revisions = caches.revisions.in_namespace(&key.namespace);
     let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
     let revisions: Vec<&ControllerRevision> = revisions.iter().map(|revision| &**revision).collect();
-    let Plan { adopt, release, revision, expired, claims, create, delete, status, again } =
-        plan(&set, &pods, &revisions, Timestamp::now())?;
+    let Plan {
+        adopt,
+        release,
+        revision,
+        expired,
+        claims,
+        create,
+        delete,
+        status,
+        again,
+    } = plan(&set, &pods, &revisions, Timestamp::now())?;
 
     for pod in &adopt {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*set));
-        context.patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } }))
+            .await?;
     }
     for pod in &release {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.retain(|owner| Some(&owner.uid) != set.meta().uid.as_ref());
-        context.patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } })).await?;
+        context
+            .patch(&caches.pods, pod, json!({ "metadata": { "ownerReferences": owners } }))
+            .await?;
     }
     if let Some(revision) = revision {
         if revision.metadata.uid.is_none() {
@@ -88,8 +105,14 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
     }
     for pod in &delete {
         context.delete(&caches.pods, pod, None).await?;
-        let text = format!("delete Pod {} in StatefulSet {} successful", pod.name_any(), set.name_any());
-        context.events.publish(NAME, &*set, Note::normal("SuccessfulDelete", text));
+        let text = format!(
+            "delete Pod {} in StatefulSet {} successful",
+            pod.name_any(),
+            set.name_any()
+        );
+        context
+            .events
+            .publish(NAME, &*set, Note::normal("SuccessfulDelete", text));
     }
     if !same_status(set.status.as_ref(), &status) {
         let mut set = (*set).clone();
@@ -129,7 +152,10 @@ async fn ensure_claim(context: &Context, claim: &PersistentVolumeClaim) -> Resul
         Some(known) => (*known).clone(),
         None => context.create(cache, claim).await?,
     };
-    let bound = claim.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Bound"));
+    let bound = claim
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase.as_deref() == Some("Bound"));
     if context.config.bind_claims && !bound {
         let spec = claim.spec.clone().unwrap_or_default();
         claim.status = Some(PersistentVolumeClaimStatus {

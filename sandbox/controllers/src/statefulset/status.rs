@@ -24,7 +24,11 @@ pub(crate) fn status(
     let ready = count(&|pod| running(pod) && is_ready(pod));
     let updated = count(&|pod| alive(pod) && revision_of(pod) == update);
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let on_delete = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref()) == Some("OnDelete");
+    let on_delete = set
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref())
+        == Some("OnDelete");
     let complete = !on_delete && updated == replicas && ready == replicas && replicas == wanted;
     let current = if complete { update } else { current };
     StatefulSetStatus {

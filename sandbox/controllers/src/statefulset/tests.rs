@@ -19,7 +19,10 @@ fn set(replicas: i32, more: &serde_json::Value) -> StatefulSet {
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    let mut set = StatefulSet { spec: Some(serde_json::from_value(spec).unwrap()), ..StatefulSet::default() };
+    let mut set = StatefulSet {
+        spec: Some(serde_json::from_value(spec).unwrap()),
+        ..StatefulSet::default()
+    };
     set.metadata.name = Some("db".into());
     set.metadata.namespace = Some("ns".into());
     set.metadata.uid = Some("db".into());
@@ -35,7 +38,11 @@ struct World {
 
 impl World {
     fn new(set: StatefulSet) -> Self {
-        Self { set, pods: Vec::new(), revisions: Vec::new() }
+        Self {
+            set,
+            pods: Vec::new(),
+            revisions: Vec::new(),
+        }
     }
 
     fn look(&self) -> Plan {
@@ -83,7 +90,7 @@ impl World {
     }
 
     fn names(&self) -> Vec<String> {
-        self.pods.iter().map(|pod| pod.name_any()).collect()
+        self.pods.iter().map(ResourceExt::name_any).collect()
     }
 
     fn change_image(&mut self, image: &str) {
@@ -111,14 +118,20 @@ fn pods_come_in_order_each_after_the_one_before_is_ready() {
     assert_eq!(first.labels()["statefulset.kubernetes.io/pod-name"], "db-0");
     assert_eq!(first.labels()["apps.kubernetes.io/pod-index"], "0");
     let spec = first.spec.as_ref().unwrap();
-    assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some("db-0"), Some("db")));
+    assert_eq!(
+        (spec.hostname.as_deref(), spec.subdomain.as_deref()),
+        (Some("db-0"), Some("db"))
+    );
     world.set.spec.as_mut().unwrap().replicas = Some(1);
     assert_eq!(world.settle(), ["-db-2", "-db-1"]);
 }
 
 #[test]
 fn parallel_pods_come_and_go_at_once() {
-    let mut world = World::new(set(3, &json!({ "podManagementPolicy": "Parallel", "ordinals": { "start": 5 } })));
+    let mut world = World::new(set(
+        3,
+        &json!({ "podManagementPolicy": "Parallel", "ordinals": { "start": 5 } }),
+    ));
     world.step();
     assert_eq!(world.names(), ["db-5", "db-6", "db-7"]);
     world.set.spec.as_mut().unwrap().replicas = Some(0);
@@ -199,7 +212,13 @@ fn claims_belong_to_pods_and_stay() {
 #[test]
 fn only_names_the_set_gives_count() {
     let set = set(1, &json!({}));
-    for (name, expected) in [("db-0", Some(0)), ("db-12", Some(12)), ("db-012", None), ("db-x", None), ("other-1", None)] {
+    for (name, expected) in [
+        ("db-0", Some(0)),
+        ("db-12", Some(12)),
+        ("db-012", None),
+        ("db-x", None),
+        ("other-1", None),
+    ] {
         assert_eq!(ordinal(&set, &pod(name)), expected, "{name}");
     }
 }
@@ -214,7 +233,11 @@ fn history_is_limited() {
     }
     let expired = world.look().expired;
     assert_eq!(world.revisions.len() - expired.len(), 2, "the one in use and one more");
-    assert!(expired.iter().all(|revision| revision.name_any() != revision_of(&world.pods[0])));
+    assert!(
+        expired
+            .iter()
+            .all(|revision| revision.name_any() != revision_of(&world.pods[0]))
+    );
 }
 
 proptest! {
@@ -238,7 +261,7 @@ proptest! {
         for _ in 0..60 {
             let ready: Vec<String> = world.pods.iter()
                 .filter(|pod| pod.status.as_ref().unwrap().phase.as_deref() == Some("Running"))
-                .map(|pod| pod.name_any()).collect();
+                .map(ResourceExt::name_any).collect();
             let plan = world.step();
             prop_assert!(plan.create.len() + plan.delete.len() <= 1);
             for pod in &plan.create {

@@ -66,15 +66,24 @@ impl Agent {
                 "renewTime": format!("{:.6}", Timestamp::now()) } });
             let lease: Lease = serde_json::from_value(renewed.clone()).unwrap();
             if leases.create(&PostParams::default(), &lease).await.is_err() {
-                leases.patch(node, &PatchParams::default(), &Patch::Merge(renewed)).await.unwrap();
+                leases
+                    .patch(node, &PatchParams::default(), &Patch::Merge(renewed))
+                    .await
+                    .unwrap();
             }
             let known = nodes.get(node).await.unwrap();
             let conditions = known.status.unwrap_or_default().conditions.unwrap_or_default();
-            if !conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+            if !conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+            {
                 let ready = json!([{ "type": "Ready", "status": "True", "reason": "KubeletReady",
                     "lastHeartbeatTime": Timestamp::now(), "lastTransitionTime": Timestamp::now() }]);
                 let patch = json!({ "status": { "conditions": ready } });
-                nodes.patch_status(node, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+                nodes
+                    .patch_status(node, &PatchParams::default(), &Patch::Merge(patch))
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -86,7 +95,10 @@ impl Agent {
             match event {
                 Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => self.look(client, &pod).await,
                 Ok(watcher::Event::Delete(pod)) => {
-                    self.running.lock().unwrap().remove(&(pod.namespace().unwrap(), pod.name_any()));
+                    self.running
+                        .lock()
+                        .unwrap()
+                        .remove(&(pod.namespace().unwrap(), pod.name_any()));
                 }
                 _ => {}
             }
@@ -95,15 +107,24 @@ impl Agent {
 
     async fn look(&self, client: &Client, pod: &Pod) {
         let spec = pod.spec.clone().unwrap_or_default();
-        let Some(node) = spec.node_name.filter(|node| !self.is_dead(node)) else { return };
+        let Some(node) = spec.node_name.filter(|node| !self.is_dead(node)) else {
+            return;
+        };
         let (namespace, name) = (pod.namespace().unwrap(), pod.name_any());
         let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
         if pod.metadata.deletion_timestamp.is_some() {
-            let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+            let now = DeleteParams {
+                grace_period_seconds: Some(0),
+                ..DeleteParams::default()
+            };
             let _ = api.delete(&name, &now).await;
             return;
         }
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending");
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            .unwrap_or("Pending");
         if phase != "Pending" {
             return;
         }
@@ -118,7 +139,10 @@ impl Agent {
     }
 
     fn ready(&self, namespace: &str, name: &str, node: &str) -> Value {
-        self.running.lock().unwrap().insert((namespace.into(), name.into()), node.into());
+        self.running
+            .lock()
+            .unwrap()
+            .insert((namespace.into(), name.into()), node.into());
         let number = self.addresses.fetch_add(1, Ordering::SeqCst) + 1;
         let now = Timestamp::now();
         json!({ "phase": "Running", "podIP": format!("127.10.{}.{}", number / 250, number % 250 + 1), "startTime": now,
@@ -149,7 +173,11 @@ impl NodeAccess for Agent {
             // A moment ahead: young pods count only with samples from after they became ready.
             timestamp: Timestamp::now() + Duration::from_secs(2),
             window: Duration::ZERO,
-            containers: vec![ContainerUsage { container: "c".into(), cpu_nanocores: share, memory_bytes: 1 << 20 }],
+            containers: vec![ContainerUsage {
+                container: "c".into(),
+                cpu_nanocores: share,
+                memory_bytes: 1 << 20,
+            }],
         };
         running.keys().map(usage).collect()
     }

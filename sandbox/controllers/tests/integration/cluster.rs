@@ -35,7 +35,10 @@ impl Cluster {
     pub(crate) async fn with(nodes: usize, config: ControllersConfig, heartbeat: Duration) -> Self {
         // `RUST_LOG=showrunner=debug` shows what the controllers think; the second test to get here finds it done.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
         let server = ApiServer::new(ApiServerConfig::default());
         let client = server.client(NAMESPACE);
         let agent = Arc::new(Agent::default());
@@ -46,7 +49,13 @@ impl Cluster {
         }
         let controllers = spawn_all(client.clone(), config, CancellationToken::new());
         let agent_task = tokio::spawn(Arc::clone(&agent).run(client.clone(), names, heartbeat));
-        Self { server, client, agent, controllers, agent_task }
+        Self {
+            server,
+            client,
+            agent,
+            controllers,
+            agent_task,
+        }
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>
@@ -68,7 +77,10 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        self.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn get<K>(&self, name: &str) -> K
@@ -80,14 +92,23 @@ impl Cluster {
 
     /// The pods with label `app`, oldest name first.
     pub(crate) async fn pods(&self, app: &str) -> Vec<Pod> {
-        let pods = self.api::<Pod>().list(&ListParams::default().labels(&format!("app={app}"))).await.unwrap();
+        let pods = self
+            .api::<Pod>()
+            .list(&ListParams::default().labels(&format!("app={app}")))
+            .await
+            .unwrap();
         pods.items
     }
 
     /// The names of the ready pods with label `app` that are not on their way out.
     pub(crate) async fn ready(&self, app: &str) -> Vec<String> {
         let alive = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && is_ready(pod);
-        self.pods(app).await.iter().filter(alive).map(ResourceExt::name_any).collect()
+        self.pods(app)
+            .await
+            .iter()
+            .filter(alive)
+            .map(ResourceExt::name_any)
+            .collect()
     }
 
     pub(crate) async fn stop(self) {
@@ -107,12 +128,20 @@ pub(crate) async fn add_node(client: &Client, name: &str, cpu: &str) -> Node {
     let status = json!({ "status": node["status"] });
     let node: Node = serde_json::from_value(node).unwrap();
     api.create(&PostParams::default(), &node).await.unwrap();
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap()
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap()
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Looks again and again, under a deadline, until `look` finds what it is looking for.
@@ -130,7 +159,9 @@ where
             }
         }
     };
-    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+    tokio::time::timeout(DEADLINE, search)
+        .await
+        .unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
 /// A Deployment of `app` with one container that asks for a tenth of a core.

@@ -22,11 +22,30 @@ async fn a_job_completes_and_is_removed() {
         status.completion_time.is_some().then_some(status)
     })
     .await;
-    assert_eq!((status.succeeded, status.completed_indexes.as_deref()), (Some(5), Some("0-4")));
+    assert_eq!(
+        (status.succeeded, status.completed_indexes.as_deref()),
+        (Some(5), Some("0-4"))
+    );
     assert_eq!(status.failed.unwrap_or(0), 0);
-    until("it expires", || async { cluster.api::<Job>().get_opt("sum").await.unwrap().is_none().then_some(()) }).await;
+    until("it expires", || async {
+        cluster
+            .api::<Job>()
+            .get_opt("sum")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
     until("its pods follow", || async {
-        cluster.api::<Pod>().list(&ListParams::default()).await.unwrap().items.is_empty().then_some(())
+        cluster
+            .api::<Pod>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+            .then_some(())
     })
     .await;
     cluster.stop().await;

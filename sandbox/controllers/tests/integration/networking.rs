@@ -13,7 +13,12 @@ async fn addresses(cluster: &Cluster) -> Vec<(String, bool)> {
     let slices = cluster.api::<EndpointSlice>().list(&list).await.unwrap().items;
     let endpoints = slices.into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default());
     let mut rows: Vec<(String, bool)> = endpoints
-        .map(|endpoint| (endpoint.addresses[0].clone(), endpoint.conditions.unwrap().ready == Some(true)))
+        .map(|endpoint| {
+            (
+                endpoint.addresses[0].clone(),
+                endpoint.conditions.unwrap().ready == Some(true),
+            )
+        })
         .collect();
     rows.sort();
     rows
@@ -23,8 +28,10 @@ async fn addresses(cluster: &Cluster) -> Vec<(String, bool)> {
 async fn slices_follow_the_pods() {
     let cluster = Cluster::start(2).await;
     cluster
-        .create::<Service>(json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" },
-            "ports": [{ "name": "http", "port": 80, "targetPort": "http" }] } }))
+        .create::<Service>(
+            json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" },
+            "ports": [{ "name": "http", "port": 80, "targetPort": "http" }] } }),
+        )
         .await;
     cluster.create::<Deployment>(deployment("web", 3, "one")).await;
     until("three ready endpoints", || async {
@@ -32,21 +39,50 @@ async fn slices_follow_the_pods() {
         (rows.len() == 3 && rows.iter().all(|(_, ready)| *ready)).then_some(())
     })
     .await;
-    let mut expected: Vec<String> =
-        cluster.pods("web").await.iter().map(|pod| pod.status.clone().unwrap().pod_ip.unwrap()).collect();
+    let mut expected: Vec<String> = cluster
+        .pods("web")
+        .await
+        .iter()
+        .map(|pod| pod.status.clone().unwrap().pod_ip.unwrap())
+        .collect();
     expected.sort();
-    let found: Vec<String> = addresses(&cluster).await.into_iter().map(|(address, _)| address).collect();
+    let found: Vec<String> = addresses(&cluster)
+        .await
+        .into_iter()
+        .map(|(address, _)| address)
+        .collect();
     assert_eq!(found, expected);
-    let slices = cluster.api::<EndpointSlice>().list(&ListParams::default()).await.unwrap().items;
+    let slices = cluster
+        .api::<EndpointSlice>()
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items;
     assert_eq!(slices.len(), 1);
-    assert_eq!(slices[0].ports.as_ref().unwrap()[0].port, Some(8080), "the named port was resolved");
-    assert_eq!(slices[0].labels()["endpointslice.kubernetes.io/managed-by"], "endpointslice-controller.k8s.io");
-    assert!(slices[0].endpoints.as_ref().unwrap().iter().all(|endpoint| endpoint.zone.is_some()));
+    assert_eq!(
+        slices[0].ports.as_ref().unwrap()[0].port,
+        Some(8080),
+        "the named port was resolved"
+    );
+    assert_eq!(
+        slices[0].labels()["endpointslice.kubernetes.io/managed-by"],
+        "endpointslice-controller.k8s.io"
+    );
+    assert!(
+        slices[0]
+            .endpoints
+            .as_ref()
+            .unwrap()
+            .iter()
+            .all(|endpoint| endpoint.zone.is_some())
+    );
 
     let victim = cluster.ready("web").await.remove(0);
     let unready = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
     let (api, params) = (cluster.api::<Pod>(), PatchParams::default());
-    api.patch_status(&victim, &params, &Patch::Merge(unready)).await.unwrap();
+    api.patch_status(&victim, &params, &Patch::Merge(unready))
+        .await
+        .unwrap();
     until("one endpoint is not ready", || async {
         (addresses(&cluster).await.iter().filter(|(_, ready)| !ready).count() == 1).then_some(())
     })
@@ -66,11 +102,22 @@ async fn load_balancers_get_addresses_of_their_own() {
     let names: Vec<String> = (0..20).map(|index| format!("edge-{index}")).collect();
     for name in &names {
         let spec = json!({ "type": "LoadBalancer", "ports": [{ "port": 8080 }] });
-        cluster.create::<Service>(json!({ "metadata": { "name": name }, "spec": spec })).await;
+        cluster
+            .create::<Service>(json!({ "metadata": { "name": name }, "spec": spec }))
+            .await;
     }
     let mut given = until("all have one", || async {
-        let services = cluster.api::<Service>().list(&ListParams::default()).await.unwrap().items;
-        let ip = |service: &Service| service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?[0].ip.clone();
+        let services = cluster
+            .api::<Service>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        let ip = |service: &Service| {
+            service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?[0]
+                .ip
+                .clone()
+        };
         let given: Vec<String> = services.iter().filter_map(ip).collect();
         (given.len() == 20).then_some(given)
     })

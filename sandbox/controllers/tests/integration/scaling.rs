@@ -11,11 +11,17 @@ use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_autoscaler_follows_the_load() {
-    let config = ControllersConfig { hpa_sync_period: Duration::from_millis(200), ..ControllersConfig::default() };
+    let config = ControllersConfig {
+        hpa_sync_period: Duration::from_millis(200),
+        ..ControllersConfig::default()
+    };
     let cluster = Cluster::with(2, config, Duration::from_secs(10)).await;
     cluster.agent.set_load(100);
     cluster.create::<Deployment>(deployment("web", 2, "one")).await;
-    until("both ready", || async { (cluster.ready("web").await.len() == 2).then_some(()) }).await;
+    until("both ready", || async {
+        (cluster.ready("web").await.len() == 2).then_some(())
+    })
+    .await;
     cluster
         .create::<HorizontalPodAutoscaler>(json!({
             "metadata": { "name": "web" },
@@ -44,10 +50,23 @@ async fn an_autoscaler_follows_the_load() {
     assert_eq!(up.desired_replicas, 4);
     assert!(up.last_scale_time.is_some());
     let conditions = up.conditions.unwrap();
-    assert!(conditions.iter().any(|condition| condition.type_ == "ScalingActive" && condition.status == "True"));
+    assert!(
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == "ScalingActive" && condition.status == "True")
+    );
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap().items;
-    let rescale = events.iter().find(|event| event.reason.as_deref() == Some("SuccessfulRescale")).unwrap();
-    assert!(rescale.message.as_deref().unwrap().starts_with("New size: 4; reason: cpu resource utilization"));
+    let rescale = events
+        .iter()
+        .find(|event| event.reason.as_deref() == Some("SuccessfulRescale"))
+        .unwrap();
+    assert!(
+        rescale
+            .message
+            .as_deref()
+            .unwrap()
+            .starts_with("New size: 4; reason: cpu resource utilization")
+    );
     cluster.agent.set_load(10_000);
     size(6).await;
     cluster.agent.set_load(1);

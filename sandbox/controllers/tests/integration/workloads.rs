@@ -22,7 +22,8 @@ async fn rolled_out(cluster: &Cluster, app: &str, replicas: i32) -> Deployment {
         let deployment: Deployment = cluster.get(app).await;
         let status = deployment.status.clone()?;
         let all = [status.replicas, status.updated_replicas, status.available_replicas];
-        (all == [Some(replicas); 3] && status.observed_generation == deployment.metadata.generation).then_some(deployment)
+        (all == [Some(replicas); 3] && status.observed_generation == deployment.metadata.generation)
+            .then_some(deployment)
     })
     .await
 }
@@ -38,22 +39,30 @@ async fn a_deployment_rolls_out_scales_and_rolls_over_without_losing_availabilit
         (condition(&deployment, "Progressing")? == ("True".into(), "NewReplicaSetAvailable".into())).then_some(())
     })
     .await;
-    cluster.patch::<Deployment>("web", json!({ "spec": { "replicas": 8 } })).await;
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "replicas": 8 } }))
+        .await;
     rolled_out(&cluster, "web", 8).await;
 
     // 25 % each: never fewer than 6 ready, never more than 10 pods. Watched event by event.
     let api = cluster.api::<Pod>();
-    let mut events = watcher(api, watcher::Config::default().labels("app=web")).default_backoff().boxed();
+    let mut events = watcher(api, watcher::Config::default().labels("app=web"))
+        .default_backoff()
+        .boxed();
     let mut pods: BTreeMap<String, bool> = BTreeMap::new();
     while pods.len() < 8 {
         if let Some(Ok(watcher::Event::InitApply(pod))) = events.next().await {
             pods.insert(pod.name_any(), is_ready(&pod));
         }
     }
-    cluster.patch::<Deployment>("web", json!({ "spec": { "template": template("web", "two") } })).await;
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "template": template("web", "two") } }))
+        .await;
     let mut replaced = 0;
     while replaced < 8 {
-        let event = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap();
+        let event = tokio::time::timeout(Duration::from_secs(20), events.next())
+            .await
+            .unwrap();
         match event {
             Some(Ok(watcher::Event::Apply(pod))) => {
                 let alive = pod.metadata.deletion_timestamp.is_none();
@@ -70,7 +79,11 @@ async fn a_deployment_rolls_out_scales_and_rolls_over_without_losing_availabilit
     let last = rolled_out(&cluster, "web", 8).await;
     assert_eq!(last.annotations()["deployment.kubernetes.io/revision"], "2");
     let images = cluster.pods("web").await;
-    assert!(images.iter().all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("two")));
+    assert!(
+        images
+            .iter()
+            .all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("two"))
+    );
     cluster.stop().await;
 }
 
@@ -81,7 +94,9 @@ async fn a_bad_image_stalls_and_the_old_pods_stay() {
     object["spec"]["progressDeadlineSeconds"] = 1.into();
     cluster.create::<Deployment>(object).await;
     rolled_out(&cluster, "web", 4).await;
-    cluster.patch::<Deployment>("web", json!({ "spec": { "template": template("web", "bad") } })).await;
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "template": template("web", "bad") } }))
+        .await;
     let late = ("False".to_owned(), "ProgressDeadlineExceeded".to_owned());
     until("the deadline passes", || async {
         (condition(&cluster.get("web").await, "Progressing")? == late).then_some(())
@@ -90,10 +105,21 @@ async fn a_bad_image_stalls_and_the_old_pods_stay() {
     assert_eq!(cluster.ready("web").await.len(), 3, "one may be unavailable");
     assert_eq!(cluster.pods("web").await.len(), 5, "and one on top");
     // Back to the good image: the same set again, under a new revision.
-    cluster.patch::<Deployment>("web", json!({ "spec": { "template": template("web", "good") } })).await;
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "template": template("web", "good") } }))
+        .await;
     let back = rolled_out(&cluster, "web", 4).await;
     assert_eq!(back.annotations()["deployment.kubernetes.io/revision"], "3");
-    assert_eq!(cluster.api::<ReplicaSet>().list(&ListParams::default()).await.unwrap().items.len(), 2);
+    assert_eq!(
+        cluster
+            .api::<ReplicaSet>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        2
+    );
     cluster.stop().await;
 }
 
@@ -107,17 +133,32 @@ async fn a_deleted_pod_is_replaced_at_once_and_only_once() {
         let victim = cluster.ready("web").await.remove(0);
         let before: Vec<String> = cluster.pods("web").await.iter().map(ResourceExt::name_any).collect();
         let begin = Instant::now();
-        cluster.api::<Pod>().delete(&victim, &DeleteParams::default()).await.unwrap();
+        cluster
+            .api::<Pod>()
+            .delete(&victim, &DeleteParams::default())
+            .await
+            .unwrap();
         until("a successor", || async {
-            cluster.pods("web").await.iter().any(|pod| !before.contains(&pod.name_any())).then_some(())
+            cluster
+                .pods("web")
+                .await
+                .iter()
+                .any(|pod| !before.contains(&pod.name_any()))
+                .then_some(())
         })
         .await;
         times.push(begin.elapsed());
-        until("three again", || async { (cluster.ready("web").await.len() == 3).then_some(()) }).await;
+        until("three again", || async {
+            (cluster.ready("web").await.len() == 3).then_some(())
+        })
+        .await;
         assert_eq!(cluster.pods("web").await.len(), 3);
     }
     times.sort();
-    println!("replacement created after {:?} (median), {:?} (worst)", times[5], times[9]);
+    println!(
+        "replacement created after {:?} (median), {:?} (worst)",
+        times[5], times[9]
+    );
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
     cluster.stop().await;
 }
@@ -130,7 +171,9 @@ async fn recreate_takes_everything_down_first() {
     cluster.create::<Deployment>(object).await;
     rolled_out(&cluster, "web", 2).await;
     let old = cluster.ready("web").await;
-    cluster.patch::<Deployment>("web", json!({ "spec": { "template": template("web", "two") } })).await;
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "template": template("web", "two") } }))
+        .await;
     until("new pods alone", || async {
         let pods = cluster.pods("web").await;
         let two = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("two");
@@ -145,7 +188,9 @@ async fn recreate_takes_everything_down_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stateful_set_keeps_its_order_names_and_claims() {
     let cluster = Cluster::start(2).await;
-    let mut pods = watcher(cluster.api::<Pod>(), watcher::Config::default()).default_backoff().boxed();
+    let mut pods = watcher(cluster.api::<Pod>(), watcher::Config::default())
+        .default_backoff()
+        .boxed();
     cluster
         .create::<StatefulSet>(json!({
             "metadata": { "name": "db" },
@@ -157,9 +202,17 @@ async fn a_stateful_set_keeps_its_order_names_and_claims() {
         .await;
     let mut ready: Vec<String> = Vec::new();
     while ready.len() < 3 {
-        let event = tokio::time::timeout(Duration::from_secs(20), pods.next()).await.unwrap();
-        let (Some(Ok(watcher::Event::Apply(pod))), count) = (event, ready.len()) else { continue };
-        assert_eq!(pod.name_any(), format!("db-{}", count.min(2)), "one after another: {ready:?}");
+        let event = tokio::time::timeout(Duration::from_secs(20), pods.next())
+            .await
+            .unwrap();
+        let (Some(Ok(watcher::Event::Apply(pod))), count) = (event, ready.len()) else {
+            continue;
+        };
+        assert_eq!(
+            pod.name_any(),
+            format!("db-{}", count.min(2)),
+            "one after another: {ready:?}"
+        );
         if is_ready(&pod) {
             ready.push(pod.name_any());
         }
@@ -176,13 +229,19 @@ async fn a_stateful_set_keeps_its_order_names_and_claims() {
     let claim: PersistentVolumeClaim = cluster.get("data-db-2").await;
     assert_eq!(claim.status.unwrap().phase.as_deref(), Some("Bound"));
     let old = cluster.get::<Pod>("db-1").await;
-    cluster.api::<Pod>().delete("db-1", &DeleteParams::default()).await.unwrap();
+    cluster
+        .api::<Pod>()
+        .delete("db-1", &DeleteParams::default())
+        .await
+        .unwrap();
     until("db-1 is back", || async {
         let pod = cluster.api::<Pod>().get_opt("db-1").await.unwrap()?;
         (pod.uid() != old.uid() && is_ready(&pod)).then_some(())
     })
     .await;
-    cluster.patch::<StatefulSet>("db", json!({ "spec": { "template": template("db", "two") } })).await;
+    cluster
+        .patch::<StatefulSet>("db", json!({ "spec": { "template": template("db", "two") } }))
+        .await;
     until("the update reaches db-0", || async {
         let pod = cluster.api::<Pod>().get_opt("db-0").await.unwrap()?;
         (pod.spec.unwrap().containers[0].image.as_deref() == Some("two")).then_some(())
@@ -190,7 +249,9 @@ async fn a_stateful_set_keeps_its_order_names_and_claims() {
     .await;
     let status = set(3).await;
     assert_eq!(status.current_revision, status.update_revision);
-    cluster.patch::<StatefulSet>("db", json!({ "spec": { "replicas": 1 } })).await;
+    cluster
+        .patch::<StatefulSet>("db", json!({ "spec": { "replicas": 1 } }))
+        .await;
     set(1).await;
     assert_eq!(cluster.ready("db").await, ["db-0"]);
     cluster.stop().await;
@@ -213,7 +274,19 @@ async fn a_settled_cluster_is_quiet_and_says_what_it_did() {
     })
     .await;
     let events = cluster.api::<Event>().list(&ListParams::default()).await.unwrap().items;
-    let count = |reason: &str| events.iter().filter(|event| event.reason.as_deref() == Some(reason)).count();
-    assert_eq!((count("ScalingReplicaSet"), count("SuccessfulCreate"), count("Scheduled")), (1, 3, 3));
+    let count = |reason: &str| {
+        events
+            .iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .count()
+    };
+    assert_eq!(
+        (
+            count("ScalingReplicaSet"),
+            count("SuccessfulCreate"),
+            count("Scheduled")
+        ),
+        (1, 3, 3)
+    );
     cluster.stop().await;
 }
