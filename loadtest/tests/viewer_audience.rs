@@ -33,13 +33,22 @@ async fn setup(edges: &[&str], steering: bool) -> Setup {
     let mut hosts = Vec::new();
     for id in edges {
         let host = Host::start(Arc::clone(&stream)).await;
-        stream.pathways.lock().unwrap().push(((*id).to_owned(), host.url.clone()));
+        stream
+            .pathways
+            .lock()
+            .unwrap()
+            .push(((*id).to_owned(), host.url.clone()));
         if steering {
             stream.priority.lock().unwrap().push((*id).to_owned());
         }
         hosts.push(host);
     }
-    Setup { stream, control, edges: hosts, sink: Arc::default() }
+    Setup {
+        stream,
+        control,
+        edges: hosts,
+        sink: Arc::default(),
+    }
 }
 
 impl Setup {
@@ -54,21 +63,41 @@ impl Setup {
             playback_url: Url::parse(&format!("{}/play/one/multivariant.m3u8", self.control.url)).unwrap(),
             channel: "one".into(),
             phases: vec![
-                PhaseTarget { duration: Duration::from_millis(200), viewers },
-                PhaseTarget { duration: Duration::from_secs(seconds), viewers },
+                PhaseTarget {
+                    duration: Duration::from_millis(200),
+                    viewers,
+                },
+                PhaseTarget {
+                    duration: Duration::from_secs(seconds),
+                    viewers,
+                },
             ],
-            regions: vec![RegionSlice { region: "east".into(), share: 1 }],
-            networks: vec![Network { name: "lan".into(), share: 1, down_kbps: None, rtt: Duration::ZERO }],
+            regions: vec![RegionSlice {
+                region: "east".into(),
+                share: 1,
+            }],
+            networks: vec![Network {
+                name: "lan".into(),
+                share: 1,
+                down_kbps: None,
+                rtt: Duration::ZERO,
+            }],
             arrivals: Arrivals::Even,
             seed: 1,
-            player: PlayerSettings { media, fatal_after: Duration::from_secs(3), ..PlayerSettings::default() },
+            player: PlayerSettings {
+                media,
+                fatal_after: Duration::from_secs(3),
+                ..PlayerSettings::default()
+            },
         }
     }
 
     fn run(&self, plan: AudiencePlan) -> tokio::task::JoinHandle<AudienceReport> {
         let sink = Arc::clone(&self.sink);
         tokio::spawn(async move {
-            drive_audience(plan, Instant::now(), sink, CancellationToken::new()).await.unwrap()
+            drive_audience(plan, Instant::now(), sink, CancellationToken::new())
+                .await
+                .unwrap()
         })
     }
 
@@ -106,7 +135,10 @@ impl Setup {
 async fn viewers_start_and_play() {
     let setup = setup(&["east"], true).await;
     let report = setup.run(setup.plan(4, 5)).await.unwrap();
-    assert_eq!((report.sessions, report.started, report.fatal, report.stalled_ms), (4, 4, 0, 0));
+    assert_eq!(
+        (report.sessions, report.started, report.fatal, report.stalled_ms),
+        (4, 4, 0, 0)
+    );
     for end in setup.ends() {
         assert!(end.startup_ms < 1000, "{end:?}");
         let length = end.startup_ms + end.played_ms + end.stalled_ms;
@@ -118,8 +150,15 @@ async fn viewers_start_and_play() {
     let segments = report.classes[&RequestClass::Segment].requests;
     assert!((4 * 6..=4 * 9).contains(&segments), "{segments}");
     assert!(report.classes[&RequestClass::Steering].requests >= 4 * 3);
-    assert!(setup.sink.events().iter().any(|event| matches!(event.body, EventBody::Generator(_))));
-    let playing = |event: &EventBody| matches!(event, EventBody::Second(second) if second.playing == 4 && second.hit_bytes > 0);
+    assert!(
+        setup
+            .sink
+            .events()
+            .iter()
+            .any(|event| matches!(event.body, EventBody::Generator(_)))
+    );
+    let playing =
+        |event: &EventBody| matches!(event, EventBody::Second(second) if second.playing == 4 && second.hit_bytes > 0);
     assert!(setup.sink.events().iter().any(|event| playing(&event.body)));
 }
 
@@ -150,7 +189,11 @@ async fn a_frozen_stream_stalls_and_the_gap_is_seen() {
     .await;
     let report = running.await.unwrap();
     assert!(report.stalled_ms > 0);
-    assert!(setup.ends().iter().all(|end| end.gap_max_ms > 2000), "{:?}", setup.ends());
+    assert!(
+        setup.ends().iter().all(|end| end.gap_max_ms > 2000),
+        "{:?}",
+        setup.ends()
+    );
     assert_eq!(report.fatal, 0, "a frozen stream answers every request");
 }
 
@@ -162,13 +205,19 @@ async fn a_dead_edge_sends_viewers_to_another_pathway() {
     let before = Instant::now();
     setup.edges[0].kill();
     eventually("all play from west", Duration::from_secs(5), || {
-        setup.count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west")) == 4
+        setup
+            .count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west"))
+            == 4
     })
     .await;
     assert!(before.elapsed() < Duration::from_secs(5));
     let report = running.await.unwrap();
     assert_eq!(report.fatal, 0);
-    assert!(setup.ends().iter().all(|end| &*end.pathway == "west"), "{:?}", setup.ends());
+    assert!(
+        setup.ends().iter().all(|end| &*end.pathway == "west"),
+        "{:?}",
+        setup.ends()
+    );
 }
 
 #[tokio::test]
@@ -178,7 +227,9 @@ async fn a_hanging_edge_too() {
     setup.all_playing(3).await;
     setup.edges[0].set(Mode::Hang);
     eventually("all play from west", Duration::from_secs(5), || {
-        setup.count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west")) == 3
+        setup
+            .count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west"))
+            == 3
     })
     .await;
     assert_eq!(running.await.unwrap().fatal, 0);
@@ -191,7 +242,9 @@ async fn steering_moves_viewers() {
     setup.all_playing(3).await;
     *setup.stream.priority.lock().unwrap() = vec!["west".into()];
     eventually("all follow", Duration::from_secs(4), || {
-        setup.count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west")) == 3
+        setup
+            .count(|event| matches!(event, SessionEvent::FirstSegmentOnPathway { pathway, .. } if &**pathway == "west"))
+            == 3
     })
     .await;
     let report = running.await.unwrap();
@@ -218,7 +271,11 @@ async fn truncated_segments_are_errors_not_media() {
     let report = setup.run(setup.plan(2, 5)).await.unwrap();
     assert_eq!((report.started, report.fatal), (2, 0));
     assert!(setup.count(|event| matches!(event, SessionEvent::Error { .. })) >= 2);
-    assert!(setup.ends().iter().all(|end| &*end.pathway == "west"), "{:?}", setup.ends());
+    assert!(
+        setup.ends().iter().all(|end| &*end.pathway == "west"),
+        "{:?}",
+        setup.ends()
+    );
 }
 
 fn services(base: &str) -> Services {
@@ -266,11 +323,19 @@ async fn a_critical_service_that_is_down_is_fatal_an_optional_one_is_not() {
 async fn shutdown_ends_every_session_in_order() {
     let setup = setup(&["east"], true).await;
     let shutdown = CancellationToken::new();
-    let running =
-        tokio::spawn(drive_audience(setup.plan(5, 60), Instant::now(), setup.sink.clone(), shutdown.clone()));
+    let running = tokio::spawn(drive_audience(
+        setup.plan(5, 60),
+        Instant::now(),
+        setup.sink.clone(),
+        shutdown.clone(),
+    ));
     setup.all_playing(5).await;
     shutdown.cancel();
-    let report = tokio::time::timeout(Duration::from_secs(3), running).await.unwrap().unwrap().unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(3), running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert_eq!(report.sessions, 5);
     assert_eq!(setup.ends().len(), 5);
 }
@@ -281,6 +346,10 @@ async fn requests_and_bytes_equal_what_the_server_counted() {
     let report = setup.run(setup.plan(20, 4)).await.unwrap();
     for class in RequestClass::ALL {
         let ours = report.classes.get(&class).cloned().unwrap_or_default();
-        assert_eq!((ours.requests, ours.bytes), setup.stream.counts.get(class.name()), "{class:?}");
+        assert_eq!(
+            (ours.requests, ours.bytes),
+            setup.stream.counts.get(class.name()),
+            "{class:?}"
+        );
     }
 }

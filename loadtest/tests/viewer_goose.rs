@@ -22,16 +22,30 @@ async fn goose_counts_what_the_server_counted() {
     let host = Host::start(Arc::clone(&stream)).await;
     stream.pathways.lock().unwrap().push(("east".into(), host.url.clone()));
     stream.priority.lock().unwrap().push("east".into());
-    let region = |name: &str| RegionSlice { region: name.into(), share: 1 };
+    let region = |name: &str| RegionSlice {
+        region: name.into(),
+        share: 1,
+    };
     let plan = AudiencePlan {
         playback_url: Url::parse(&format!("{}/play/one/multivariant.m3u8", host.url)).unwrap(),
         channel: "one".into(),
         phases: vec![
-            PhaseTarget { duration: Duration::from_millis(500), viewers: 20 },
-            PhaseTarget { duration: Duration::from_secs(4), viewers: 20 },
+            PhaseTarget {
+                duration: Duration::from_millis(500),
+                viewers: 20,
+            },
+            PhaseTarget {
+                duration: Duration::from_secs(4),
+                viewers: 20,
+            },
         ],
         regions: vec![region("east"), region("west")],
-        networks: vec![Network { name: "lan".into(), share: 1, down_kbps: None, rtt: Duration::ZERO }],
+        networks: vec![Network {
+            name: "lan".into(),
+            share: 1,
+            down_kbps: None,
+            rtt: Duration::ZERO,
+        }],
         arrivals: Arrivals::Poisson,
         seed: 3,
         player: PlayerSettings::default(),
@@ -44,11 +58,18 @@ async fn goose_counts_what_the_server_counted() {
     assert!(matches!(busy, Err(AudienceError::Busy)), "{busy:?}");
 
     let report = running.await.unwrap().unwrap();
-    assert_eq!((report.sessions, report.started, report.fatal, report.unreported), (20, 20, 0, 0));
+    assert_eq!(
+        (report.sessions, report.started, report.fatal, report.unreported),
+        (20, 20, 0, 0)
+    );
     let goose = report.goose.unwrap();
     for class in RequestClass::ALL {
         let ours = report.classes.get(&class).cloned().unwrap_or_default();
-        assert_eq!((ours.requests, ours.bytes), stream.counts.get(class.name()), "{class:?}");
+        assert_eq!(
+            (ours.requests, ours.bytes),
+            stream.counts.get(class.name()),
+            "{class:?}"
+        );
         let theirs: usize = goose
             .requests
             .values()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use showrunner_loadtest::http::{Access, BodyError, Connection, Deadlines, FetchFailure, HttpError, Request, Response, fetch};
+use showrunner_loadtest::http::{
+    Access, BodyError, Connection, Deadlines, FetchFailure, HttpError, Request, Response, fetch,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -55,7 +57,10 @@ async fn one_connection_for_many_requests() {
     let mut slot = None;
     for turn in 0..5 {
         let response = get(&mut slot, &url, 100).await.unwrap();
-        assert_eq!((response.body.as_deref(), response.bytes, response.reused), (Some(&b"hello"[..]), 5, turn > 0));
+        assert_eq!(
+            (response.body.as_deref(), response.bytes, response.reused),
+            (Some(&b"hello"[..]), 5, turn > 0)
+        );
     }
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
@@ -84,7 +89,11 @@ async fn a_keep_alive_connection_that_closed_is_replaced_once() {
     assert!(!second.reused);
     assert_eq!(connections.load(Ordering::SeqCst), 2);
     let third = get(&mut slot, &url, 0).await.unwrap_err();
-    assert!(matches!(third.error, HttpError::Closed(_)), "a fresh connection that closes is an error: {:?}", third.error);
+    assert!(
+        matches!(third.error, HttpError::Closed(_)),
+        "a fresh connection that closes is an error: {:?}",
+        third.error
+    );
 }
 
 #[tokio::test]
@@ -96,7 +105,11 @@ async fn truncated_bodies_are_errors_with_the_bytes_that_came() {
     .await;
     for _ in 0..2 {
         let failure = get(&mut None, &url, 0).await.unwrap_err();
-        assert!(matches!(failure.error, HttpError::Body(BodyError::Truncated)), "{:?}", failure.error);
+        assert!(
+            matches!(failure.error, HttpError::Body(BodyError::Truncated)),
+            "{:?}",
+            failure.error
+        );
         assert_eq!(failure.bytes, 5);
     }
 }
@@ -105,7 +118,11 @@ async fn truncated_bodies_are_errors_with_the_bytes_that_came() {
 async fn silence_is_a_timeout_of_the_right_kind() {
     let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"]).await;
     let failure = get(&mut None, &url, 0).await.unwrap_err();
-    assert!(matches!(failure.error, HttpError::Stalled | HttpError::TotalTimeout), "{:?}", failure.error);
+    assert!(
+        matches!(failure.error, HttpError::Stalled | HttpError::TotalTimeout),
+        "{:?}",
+        failure.error
+    );
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -121,9 +138,15 @@ async fn silence_is_a_timeout_of_the_right_kind() {
 #[tokio::test]
 async fn malformed_and_oversized_answers() {
     let (url, _) = server(vec![b"CLOSE nonsense\r\n\r\n"]).await;
-    assert!(matches!(get(&mut None, &url, 0).await.unwrap_err().error, HttpError::Head(_)));
+    assert!(matches!(
+        get(&mut None, &url, 0).await.unwrap_err().error,
+        HttpError::Head(_)
+    ));
     let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"]).await;
-    assert!(matches!(get(&mut None, &url, 4).await.unwrap_err().error, HttpError::TooLarge(4)));
+    assert!(matches!(
+        get(&mut None, &url, 4).await.unwrap_err().error,
+        HttpError::TooLarge(4)
+    ));
 }
 
 #[tokio::test]
@@ -134,21 +157,33 @@ async fn redirects_are_followed_to_a_bound() {
     let response = get(&mut None, &url, 10).await.unwrap();
     assert_eq!((response.body.unwrap(), response.url), (b"here".to_vec(), target));
 
-    let (endless, _) = server(vec![b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"; 10]).await;
-    assert!(matches!(get(&mut None, &endless, 0).await.unwrap_err().error, HttpError::Redirects));
+    let (endless, _) = server(vec![
+        b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";
+        10
+    ])
+    .await;
+    assert!(matches!(
+        get(&mut None, &endless, 0).await.unwrap_err().error,
+        HttpError::Redirects
+    ));
 }
 
 #[tokio::test]
 async fn only_http() {
     let url = Url::parse("https://127.0.0.1/").unwrap();
-    assert!(matches!(get(&mut None, &url, 0).await.unwrap_err().error, HttpError::UnsupportedScheme(_)));
+    assert!(matches!(
+        get(&mut None, &url, 0).await.unwrap_err().error,
+        HttpError::UnsupportedScheme(_)
+    ));
 }
 
 #[tokio::test]
 async fn latency_counts_from_due() {
     let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).await;
     let due = Instant::now().checked_sub(Duration::from_millis(500)).unwrap();
-    let response = fetch(&mut None, Request::get(url, due), &Access::unlimited()).await.unwrap();
+    let response = fetch(&mut None, Request::get(url, due), &Access::unlimited())
+        .await
+        .unwrap();
     assert!(response.total >= Duration::from_millis(500));
     assert!(response.network_total < Duration::from_millis(400));
 }
@@ -159,9 +194,15 @@ async fn the_line_is_as_slow_as_asked() {
     answer.extend(vec![7; 200_000]);
     let (url, _) = server(vec![Vec::leak(answer)]).await;
     let access = Access::new(Some(4_000_000), Duration::from_millis(20));
-    let response = fetch(&mut None, Request::get(url, Instant::now()), &access).await.unwrap();
+    let response = fetch(&mut None, Request::get(url, Instant::now()), &access)
+        .await
+        .unwrap();
     // 200 kB at 4 Mbit/s are 400 ms, less 50 ms of burst, plus two round trips.
     assert!(response.total >= Duration::from_millis(360), "{:?}", response.total);
     assert!(response.total <= Duration::from_millis(900), "{:?}", response.total);
-    assert!(response.first_byte >= Duration::from_millis(40), "{:?}", response.first_byte);
+    assert!(
+        response.first_byte >= Duration::from_millis(40),
+        "{:?}",
+        response.first_byte
+    );
 }

@@ -27,7 +27,11 @@ struct Running;
 
 impl Running {
     fn begin() -> Result<Self, AudienceError> {
-        if RUNNING.swap(true, Ordering::AcqRel) { Err(AudienceError::Busy) } else { Ok(Self) }
+        if RUNNING.swap(true, Ordering::AcqRel) {
+            Err(AudienceError::Busy)
+        } else {
+            Ok(Self)
+        }
     }
 }
 
@@ -57,16 +61,20 @@ pub(super) async fn run(
     let host = plan.playback_url[..url::Position::BeforePath].to_owned();
     for cohort in cohorts {
         let region = Arc::clone(cohort.shared.meter.region());
-        let transaction = transaction(cohort, Arc::clone(&results), shutdown.clone())
-            .set_name(&format!("watch from {region}"));
-        let scenario =
-            Scenario::new(&format!("audience {region}")).set_host(&host).register_transaction(transaction);
+        let transaction =
+            transaction(cohort, Arc::clone(&results), shutdown.clone()).set_name(&format!("watch from {region}"));
+        let scenario = Scenario::new(&format!("audience {region}"))
+            .set_host(&host)
+            .register_transaction(transaction);
         attack = attack.register_scenario(scenario);
     }
     let metrics = attack.execute().await.map_err(|error| goose_error(&error))?;
     let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     if results.len() != users {
-        return Err(AudienceError::Goose(format!("{} of {users} users ended without a result", users - results.len())));
+        return Err(AudienceError::Goose(format!(
+            "{} of {users} users ended without a result",
+            users - results.len()
+        )));
     }
     let reports: Result<Vec<_>, _> = results.into_iter().collect();
     Ok((reports?, metrics))
@@ -138,9 +146,16 @@ async fn hand_over(user: &mut GooseUser, meter: &Meter) -> Result<(), AudienceEr
     for sample in meter.take_samples() {
         let method = if sample.class.is_service() { "POST" } else { "GET" };
         let status = (sample.status != 0).then_some(sample.status);
-        user.record_custom_request_duration(method, sample.class.name(), sample.latency, sample.success, status, None)
-            .await
-            .map_err(|error| AudienceError::Goose(error.to_string()))?;
+        user.record_custom_request_duration(
+            method,
+            sample.class.name(),
+            sample.latency,
+            sample.success,
+            status,
+            None,
+        )
+        .await
+        .map_err(|error| AudienceError::Goose(error.to_string()))?;
     }
     Ok(())
 }

@@ -38,7 +38,11 @@ struct Lane {
 impl Lanes {
     /// No connection yet; `start` is the origin of the player's time.
     pub(super) fn new(access: Arc<Access>, start: Instant) -> Self {
-        Self { access, start, lanes: Vec::new() }
+        Self {
+            access,
+            start,
+            lanes: Vec::new(),
+        }
     }
 
     /// Sends a request, or queues it behind the one on the same connection.
@@ -98,13 +102,21 @@ impl Lanes {
     fn lane(&mut self, url: &Url) -> usize {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(0);
-        if let Some(index) = self.lanes.iter().position(|lane| *lane.host == *host && lane.port == port) {
+        if let Some(index) = self
+            .lanes
+            .iter()
+            .position(|lane| *lane.host == *host && lane.port == port)
+        {
             return index;
         }
         if self.lanes.len() >= MAX_LANES {
             let idle = |lane: &&(usize, &Lane)| lane.1.busy.is_none() && lane.1.queue.is_empty();
             let oldest = self.lanes.iter().enumerate().collect::<Vec<_>>();
-            let oldest = oldest.iter().filter(idle).min_by_key(|(_, lane)| lane.used).map(|(index, _)| *index);
+            let oldest = oldest
+                .iter()
+                .filter(idle)
+                .min_by_key(|(_, lane)| lane.used)
+                .map(|(index, _)| *index);
             if let Some(oldest) = oldest {
                 self.lanes.swap_remove(oldest);
             }
@@ -130,7 +142,11 @@ impl Lanes {
         // Waiting behind this viewer's own request is not the server's doing: due once the connection is free.
         let due = (self.start + fetch.due).max(lane.used.min(Instant::now()));
         let request = Request {
-            method: if fetch.post.is_some() { Method::Post } else { Method::Get },
+            method: if fetch.post.is_some() {
+                Method::Post
+            } else {
+                Method::Get
+            },
             url: fetch.url.clone(),
             body: fetch.post.clone().unwrap_or_default(),
             bearer: fetch.bearer.as_deref().map(str::to_owned),

@@ -14,8 +14,8 @@ use super::schedule::{AudiencePlan, Schedule};
 use super::viewer::Shared;
 use super::{goose_shell, interrupt};
 use crate::telemetry::{
-    EventBody, GeneratorHealth, GeneratorProbe, LatencyHistogram, LatencySummary, Meter, PopulationSample, RequestClass,
-    TelemetryEvent, TelemetrySink,
+    EventBody, GeneratorHealth, GeneratorProbe, LatencyHistogram, LatencySummary, Meter, PopulationSample,
+    RequestClass, TelemetryEvent, TelemetrySink,
 };
 
 /// Why an audience could not run.
@@ -153,8 +153,11 @@ impl Stage {
             return Err(AudienceError::Empty("no phase has viewers"));
         }
         let settings = Arc::new(plan.player.clone());
-        let meters: Vec<Arc<Meter>> =
-            plan.regions.iter().map(|slice| Arc::new(Meter::new(Arc::clone(&slice.region), goose))).collect();
+        let meters: Vec<Arc<Meter>> = plan
+            .regions
+            .iter()
+            .map(|slice| Arc::new(Meter::new(Arc::clone(&slice.region), goose)))
+            .collect();
         let cohorts = meters
             .iter()
             .enumerate()
@@ -170,18 +173,32 @@ impl Stage {
                         channel: Arc::clone(&plan.channel),
                         url,
                     }),
-                    viewings: schedule.viewings.iter().filter(|viewing| viewing.region == region).cloned().collect(),
+                    viewings: schedule
+                        .viewings
+                        .iter()
+                        .filter(|viewing| viewing.region == region)
+                        .cloned()
+                        .collect(),
                     networks: plan.networks.clone(),
                 }
             })
             .collect();
-        Ok(Self { cohorts, meters, schedule, start })
+        Ok(Self {
+            cohorts,
+            meters,
+            schedule,
+            start,
+        })
     }
 
     /// Starts the once-a-second reports.
     fn tick(&self, sink: Arc<dyn TelemetrySink>) -> Ticker {
-        let (stop, meters, schedule, start) =
-            (CancellationToken::new(), self.meters.clone(), self.schedule.clone(), self.start);
+        let (stop, meters, schedule, start) = (
+            CancellationToken::new(),
+            self.meters.clone(),
+            self.schedule.clone(),
+            self.start,
+        );
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let mut probe = GeneratorProbe::new();
@@ -192,7 +209,14 @@ impl Stage {
                     () = tokio::time::sleep_until(due) => false,
                     () = stopped.cancelled() => true,
                 };
-                second_report(&meters, &schedule, start.elapsed(), &mut probe, &mut unreported, sink.as_ref());
+                second_report(
+                    &meters,
+                    &schedule,
+                    start.elapsed(),
+                    &mut probe,
+                    &mut unreported,
+                    sink.as_ref(),
+                );
                 if last {
                     break;
                 }
@@ -238,7 +262,10 @@ fn second_report(
             active: meter.active(),
         };
         send(EventBody::Population(population));
-        meter.take_second().into_iter().for_each(|second| send(EventBody::Second(second)));
+        meter
+            .take_second()
+            .into_iter()
+            .for_each(|second| send(EventBody::Second(second)));
     }
     let late = lateness.summary();
     let (cpu_share, machine_cpu_share) = probe.sample();

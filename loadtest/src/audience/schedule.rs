@@ -107,10 +107,19 @@ impl Schedule {
         let networks: Vec<u32> = plan.networks.iter().map(|network| network.share).collect();
         let (mut from, mut target) = (Duration::ZERO, 0u32);
         if networks.is_empty() || plan.regions.is_empty() {
-            return Self { viewings, end: Duration::ZERO };
+            return Self {
+                viewings,
+                end: Duration::ZERO,
+            };
         }
         for phase in &plan.phases {
-            for at in spread(plan.arrivals, phase.viewers.abs_diff(target), from, phase.duration, &mut rng) {
+            for at in spread(
+                plan.arrivals,
+                phase.viewers.abs_diff(target),
+                from,
+                phase.duration,
+                &mut rng,
+            ) {
                 if phase.viewers > target {
                     active.push(viewings.len());
                     viewings.push(Viewing {
@@ -175,7 +184,10 @@ struct RoundRobin {
 impl RoundRobin {
     fn new(shares: impl Iterator<Item = u32>) -> Self {
         let entries: Vec<(i64, i64)> = shares.map(|share| (i64::from(share.max(1)), 0)).collect();
-        Self { total: entries.iter().map(|(share, _)| share).sum(), entries }
+        Self {
+            total: entries.iter().map(|(share, _)| share).sum(),
+            entries,
+        }
     }
 
     fn next(&mut self) -> usize {
@@ -206,13 +218,27 @@ mod tests {
             channel: "one".into(),
             phases: phases
                 .iter()
-                .map(|(seconds, viewers)| PhaseTarget { duration: Duration::from_secs(*seconds), viewers: *viewers })
+                .map(|(seconds, viewers)| PhaseTarget {
+                    duration: Duration::from_secs(*seconds),
+                    viewers: *viewers,
+                })
                 .collect(),
             regions: vec![
-                RegionSlice { region: "east".into(), share: 3 },
-                RegionSlice { region: "west".into(), share: 1 },
+                RegionSlice {
+                    region: "east".into(),
+                    share: 3,
+                },
+                RegionSlice {
+                    region: "west".into(),
+                    share: 1,
+                },
             ],
-            networks: vec![Network { name: "lan".into(), share: 1, down_kbps: None, rtt: Duration::ZERO }],
+            networks: vec![Network {
+                name: "lan".into(),
+                share: 1,
+                down_kbps: None,
+                rtt: Duration::ZERO,
+            }],
             arrivals,
             seed,
             player: PlayerSettings::default(),
@@ -224,9 +250,20 @@ mod tests {
         let schedule = Schedule::draw(&plan(&[(10, 80), (10, 80), (10, 20)], 1, Arrivals::Even));
         let total = |at: u64| schedule.target(0, Duration::from_secs(at)) + schedule.target(1, Duration::from_secs(at));
         assert_eq!((total(5), total(10), total(19), total(25)), (40, 80, 80, 50));
-        assert_eq!((schedule.target(0, Duration::from_secs(15)), schedule.target(1, Duration::from_secs(15))), (60, 20));
+        assert_eq!(
+            (
+                schedule.target(0, Duration::from_secs(15)),
+                schedule.target(1, Duration::from_secs(15))
+            ),
+            (60, 20)
+        );
         assert_eq!(schedule.viewings.len(), 80);
-        assert!(schedule.viewings.iter().all(|viewing| viewing.leave <= schedule.end && viewing.arrive < viewing.leave));
+        assert!(
+            schedule
+                .viewings
+                .iter()
+                .all(|viewing| viewing.leave <= schedule.end && viewing.arrive < viewing.leave)
+        );
     }
 
     #[test]

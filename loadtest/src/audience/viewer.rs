@@ -51,7 +51,10 @@ pub(super) async fn watch(viewing: Viewing, line: Line, shared: Arc<Shared>, sto
         shared,
     };
     let region = Arc::clone(session.shared.meter.region());
-    session.report(SessionEvent::Started { region, network: line.name });
+    session.report(SessionEvent::Started {
+        region,
+        network: line.name,
+    });
     session.tell(Event::Start);
 
     let leave = session.shared.start + viewing.leave;
@@ -112,7 +115,14 @@ impl Session {
         let event = match answer {
             Ok(response) => {
                 let success = (200..300).contains(&response.status);
-                self.meter(fetch, success, response.status, response.total, response.bytes, response.cache);
+                self.meter(
+                    fetch,
+                    success,
+                    response.status,
+                    response.total,
+                    response.bytes,
+                    response.cache,
+                );
                 Event::Fetched(
                     fetch.id,
                     Fetched {
@@ -127,7 +137,13 @@ impl Session {
             }
             Err(failure) => {
                 self.meter(fetch, false, 0, failure.elapsed, failure.bytes, None);
-                Event::Failed(fetch.id, Failure { kind: kind_of(&failure.error), bytes: failure.bytes })
+                Event::Failed(
+                    fetch.id,
+                    Failure {
+                        kind: kind_of(&failure.error),
+                        bytes: failure.bytes,
+                    },
+                )
             }
         };
         self.tell(event);
@@ -142,7 +158,14 @@ impl Session {
         bytes: u64,
         cache: Option<crate::http::CacheStatus>,
     ) {
-        let outcome = Outcome { class: fetch.class, success, status, latency, bytes, cache };
+        let outcome = Outcome {
+            class: fetch.class,
+            success,
+            status,
+            latency,
+            bytes,
+            cache,
+        };
         self.shared.meter.request(&fetch.pathway, &outcome);
     }
 
@@ -164,7 +187,13 @@ impl Session {
 
     fn report(&self, event: SessionEvent) {
         let at_ms = u64::try_from(self.shared.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.shared.sink.event(TelemetryEvent { at_ms, body: EventBody::Viewer { viewer: self.viewer, event } });
+        self.shared.sink.event(TelemetryEvent {
+            at_ms,
+            body: EventBody::Viewer {
+                viewer: self.viewer,
+                event,
+            },
+        });
     }
 
     /// Lets what is on its way arrive, so that both sides count the same, then closes everything.
@@ -173,11 +202,20 @@ impl Session {
         let grace = if hurry { LEAVE_GRACE / 4 } else { LEAVE_GRACE };
         let deadline = Instant::now() + grace;
         while !self.lanes.is_idle() {
-            let Ok((fetch, answer)) = timeout_at(deadline, self.lanes.next()).await else { break };
+            let Ok((fetch, answer)) = timeout_at(deadline, self.lanes.next()).await else {
+                break;
+            };
             match answer {
                 Ok(response) => {
                     let success = (200..300).contains(&response.status);
-                    self.meter(&fetch, success, response.status, response.total, response.bytes, response.cache);
+                    self.meter(
+                        &fetch,
+                        success,
+                        response.status,
+                        response.total,
+                        response.bytes,
+                        response.cache,
+                    );
                 }
                 Err(failure) => self.meter(&fetch, false, 0, failure.elapsed, failure.bytes, None),
             }
@@ -204,8 +242,9 @@ fn kind_of(error: &HttpError) -> ErrorKind {
         }
         HttpError::Closed(_) => ErrorKind::Closed,
         HttpError::Body(BodyError::Truncated) => ErrorKind::Truncated,
-        HttpError::Head(_) | HttpError::Body(BodyError::Malformed(_)) | HttpError::TooLarge(_) | HttpError::Redirects => {
-            ErrorKind::Malformed
-        }
+        HttpError::Head(_)
+        | HttpError::Body(BodyError::Malformed(_))
+        | HttpError::TooLarge(_)
+        | HttpError::Redirects => ErrorKind::Malformed,
     }
 }

@@ -39,14 +39,23 @@ enum State {
     Length(u64),
     UntilClose,
     /// Reading hexadecimal digits; `digits` so far.
-    Size { value: u64, digits: u8 },
+    Size {
+        value: u64,
+        digits: u8,
+    },
     /// Skipping a chunk extension up to the line feed.
-    Extension { value: u64, seen: usize },
+    Extension {
+        value: u64,
+        seen: usize,
+    },
     Data(u64),
     /// The line end after chunk data; true once the carriage return came.
     DataEnd(bool),
     /// Trailer lines: bytes of the current line, bytes in all.
-    Trailer { line: usize, seen: usize },
+    Trailer {
+        line: usize,
+        seen: usize,
+    },
 }
 
 impl BodyReader {
@@ -129,7 +138,10 @@ impl State {
                         return Err(BodyError::Malformed("chunk size too large"));
                     }
                     let digit = (byte as char).to_digit(16).unwrap_or(0);
-                    Self::Size { value: value * 16 + u64::from(digit), digits: digits + 1 }
+                    Self::Size {
+                        value: value * 16 + u64::from(digit),
+                        digits: digits + 1,
+                    }
                 }
                 _ if digits == 0 => return Err(BodyError::Malformed("no chunk size")),
                 b'\n' => Self::after_size(value),
@@ -148,17 +160,27 @@ impl State {
             },
             Self::Trailer { line, seen } => match byte {
                 b'\n' if line == 0 => Self::Done,
-                b'\n' => Self::Trailer { line: 0, seen: seen + 1 },
+                b'\n' => Self::Trailer {
+                    line: 0,
+                    seen: seen + 1,
+                },
                 b'\r' => Self::Trailer { line, seen: seen + 1 },
                 _ if seen >= MAX_LINE => return Err(BodyError::Malformed("trailers too long")),
-                _ => Self::Trailer { line: line + 1, seen: seen + 1 },
+                _ => Self::Trailer {
+                    line: line + 1,
+                    seen: seen + 1,
+                },
             },
             Self::Done | Self::Length(_) | Self::UntilClose | Self::Data(_) => self.clone(),
         })
     }
 
     fn after_size(value: u64) -> Self {
-        if value == 0 { Self::Trailer { line: 0, seen: 0 } } else { Self::Data(value) }
+        if value == 0 {
+            Self::Trailer { line: 0, seen: 0 }
+        } else {
+            Self::Data(value)
+        }
     }
 }
 
@@ -185,19 +207,28 @@ mod tests {
 
     #[test]
     fn length_stops_where_it_says() {
-        assert_eq!(read(Framing::Length(3), &[b"ab", b"cdef"]).unwrap(), (b"abc".to_vec(), true, 3));
+        assert_eq!(
+            read(Framing::Length(3), &[b"ab", b"cdef"]).unwrap(),
+            (b"abc".to_vec(), true, 3)
+        );
     }
 
     #[test]
     fn chunks_extensions_and_trailers() {
         let body = b"4;ext=1\r\nWiki\r\n5\r\npedia\r\n0\r\nX-T: 1\r\n\r\n";
-        assert_eq!(read(Framing::Chunked, &[body]).unwrap(), (b"Wikipedia".to_vec(), true, body.len()));
+        assert_eq!(
+            read(Framing::Chunked, &[body]).unwrap(),
+            (b"Wikipedia".to_vec(), true, body.len())
+        );
     }
 
     #[test]
     fn broken_chunks_are_refused() {
         for body in [&b"zz\r\n"[..], b"\r\n", b"2\r\nabc\r\n", b"ffffffffffffffffffff\r\n"] {
-            assert!(matches!(read(Framing::Chunked, &[body]), Err(BodyError::Malformed(_))), "{body:?}");
+            assert!(
+                matches!(read(Framing::Chunked, &[body]), Err(BodyError::Malformed(_))),
+                "{body:?}"
+            );
         }
     }
 

@@ -23,7 +23,12 @@ impl Deadlines {
     /// One limit for everything, as services have it.
     #[must_use]
     pub fn all(limit: Duration) -> Self {
-        Self { connect: limit, first_byte: limit, stall: limit, total: limit }
+        Self {
+            connect: limit,
+            first_byte: limit,
+            stall: limit,
+            total: limit,
+        }
     }
 }
 

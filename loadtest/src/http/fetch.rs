@@ -45,7 +45,15 @@ impl Request {
     /// A `GET` whose body is drained.
     #[must_use]
     pub fn get(url: Url, due: Instant) -> Self {
-        Self { method: Method::Get, url, body: Vec::new(), bearer: None, capture: 0, due, deadlines: Deadlines::default() }
+        Self {
+            method: Method::Get,
+            url,
+            body: Vec::new(),
+            bearer: None,
+            capture: 0,
+            due,
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -119,7 +127,10 @@ impl HttpError {
     /// Whether the failure was silence rather than an answer.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout | Self::Stalled | Self::TotalTimeout)
+        matches!(
+            self,
+            Self::ConnectTimeout | Self::FirstByteTimeout | Self::Stalled | Self::TotalTimeout
+        )
     }
 }
 
@@ -153,9 +164,14 @@ impl Authority {
         if url.scheme() != "http" {
             return Err(HttpError::UnsupportedScheme(url.scheme().to_owned()));
         }
-        let host = url.host_str().ok_or_else(|| HttpError::Resolve(io::ErrorKind::InvalidInput.into()))?;
+        let host = url
+            .host_str()
+            .ok_or_else(|| HttpError::Resolve(io::ErrorKind::InvalidInput.into()))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        Ok(Self { host: host.to_owned(), port: url.port_or_known_default().unwrap_or(80) })
+        Ok(Self {
+            host: host.to_owned(),
+            port: url.port_or_known_default().unwrap_or(80),
+        })
     }
 }
 
@@ -170,7 +186,11 @@ pub async fn fetch(
     let mut bytes = 0;
     for _ in 0..=MAX_REDIRECTS {
         let answer = exchange(slot, &request, access, &mut bytes).await;
-        let (head, response) = answer.map_err(|error| FetchFailure { error, elapsed: due.elapsed(), bytes })?;
+        let (head, response) = answer.map_err(|error| FetchFailure {
+            error,
+            elapsed: due.elapsed(),
+            bytes,
+        })?;
         let location = match (head.status, head.location) {
             (301 | 302 | 303 | 307 | 308, Some(location)) => location,
             _ => return Ok(response),
@@ -184,7 +204,11 @@ pub async fn fetch(
             request.body.clear();
         }
     }
-    Err(FetchFailure { error: HttpError::Redirects, elapsed: due.elapsed(), bytes })
+    Err(FetchFailure {
+        error: HttpError::Redirects,
+        elapsed: due.elapsed(),
+        bytes,
+    })
 }
 
 /// One request without redirects; a reused connection that died silently is replaced once.
@@ -203,7 +227,13 @@ async fn exchange(
             Some(open) => open,
             None => connect(&authority, access, started + request.deadlines.connect).await?,
         };
-        let mut transfer = Transfer { request, access, started, reused, received: false };
+        let mut transfer = Transfer {
+            request,
+            access,
+            started,
+            reused,
+            received: false,
+        };
         match transfer.run(&mut open, bytes).await {
             Ok((head, response)) => {
                 if transfer.reusable(&head) {
@@ -221,21 +251,28 @@ async fn exchange(
 async fn connect(authority: &Authority, access: &Access, deadline: Instant) -> Result<Connection, HttpError> {
     let connecting = async {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let addresses = tokio::net::lookup_host((authority.host.as_str(), authority.port)).await.map_err(HttpError::Resolve)?;
+        let addresses = tokio::net::lookup_host((authority.host.as_str(), authority.port))
+            .await
+            .map_err(HttpError::Resolve)?;
         for address in addresses {
             match Stream::connect(address, access.receive_buffer()).await {
                 Ok(stream) => {
                     if !access.rtt().is_zero() {
                         tokio::time::sleep(access.rtt()).await;
                     }
-                    return Ok(Connection { stream, authority: authority.clone() });
+                    return Ok(Connection {
+                        stream,
+                        authority: authority.clone(),
+                    });
                 }
                 Err(error) => last = error,
             }
         }
         Err(HttpError::Connect(last))
     };
-    timeout_at(deadline, connecting).await.map_err(|_| HttpError::ConnectTimeout)?
+    timeout_at(deadline, connecting)
+        .await
+        .map_err(|_| HttpError::ConnectTimeout)?
 }
 
 /// The state of one exchange on one connection.
@@ -260,18 +297,27 @@ impl Transfer<'_> {
         if !self.access.rtt().is_zero() {
             tokio::time::sleep(self.access.rtt()).await;
         }
-        timeout_at(first_byte_deadline, open.stream.write_all(&encode(self.request, &open.authority)))
-            .await
-            .map_err(|_| HttpError::FirstByteTimeout)?
-            .map_err(HttpError::Closed)?;
+        timeout_at(
+            first_byte_deadline,
+            open.stream.write_all(&encode(self.request, &open.authority)),
+        )
+        .await
+        .map_err(|_| HttpError::FirstByteTimeout)?
+        .map_err(HttpError::Closed)?;
 
         let mut parsed = Parsed::new(self.request.capture);
         let mut first_byte = None;
         while !parsed.is_done() {
-            let deadline = if first_byte.is_some() { (Instant::now() + limits.stall).min(total) } else { first_byte_deadline };
+            let deadline = if first_byte.is_some() {
+                (Instant::now() + limits.stall).min(total)
+            } else {
+                first_byte_deadline
+            };
             let reading = async {
                 let allowance = self.access.allowance().await;
-                open.stream.read_with(allowance.unwrap_or(usize::MAX), |data| parsed.feed(data)).await
+                open.stream
+                    .read_with(allowance.unwrap_or(usize::MAX), |data| parsed.feed(data))
+                    .await
             };
             let count = match timeout_at(deadline, reading).await {
                 Ok(Ok(count)) => count,
@@ -330,14 +376,26 @@ fn encode(request: &Request, authority: &Authority) -> Vec<u8> {
         Method::Post => "POST",
     };
     let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = if authority.host.contains(':') { format!("[{}]", authority.host) } else { authority.host.clone() };
+    let host = if authority.host.contains(':') {
+        format!("[{}]", authority.host)
+    } else {
+        authority.host.clone()
+    };
     // Writing to a `Vec` cannot fail.
-    let _ = write!(out, "{method} {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: showrunner-viewer\r\nAccept: */*\r\n", authority.port);
+    let _ = write!(
+        out,
+        "{method} {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: showrunner-viewer\r\nAccept: */*\r\n",
+        authority.port
+    );
     if let Some(token) = &request.bearer {
         let _ = write!(out, "Authorization: Bearer {token}\r\n");
     }
     if request.method == Method::Post {
-        let _ = write!(out, "Content-Type: application/json\r\nContent-Length: {}\r\n", request.body.len());
+        let _ = write!(
+            out,
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            request.body.len()
+        );
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&request.body);
@@ -413,7 +471,9 @@ impl Parsed {
     fn feed_head(&mut self, data: &[u8]) -> Result<Option<usize>, HttpError> {
         let mut used = 0;
         loop {
-            let Some((head, length)) = parse_head(&data[used..])? else { return Ok(None) };
+            let Some((head, length)) = parse_head(&data[used..])? else {
+                return Ok(None);
+            };
             used += length;
             if (100..200).contains(&head.status) {
                 continue;
@@ -437,7 +497,11 @@ impl Parsed {
             }
         })?;
         self.extra |= used < data.len();
-        if overflow { Err(HttpError::TooLarge(capture)) } else { Ok(()) }
+        if overflow {
+            Err(HttpError::TooLarge(capture))
+        } else {
+            Ok(())
+        }
     }
 
     fn check(&mut self) -> Result<(), HttpError> {
@@ -452,7 +516,9 @@ impl Parsed {
     }
 
     fn finish(self) -> Result<(Head, Option<Vec<u8>>, bool), HttpError> {
-        let head = self.head.ok_or_else(|| HttpError::Closed(io::ErrorKind::UnexpectedEof.into()))?;
+        let head = self
+            .head
+            .ok_or_else(|| HttpError::Closed(io::ErrorKind::UnexpectedEof.into()))?;
         Ok((head, (self.capture > 0).then_some(self.body), self.extra))
     }
 }

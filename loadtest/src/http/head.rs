@@ -96,7 +96,16 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
     // A message with both is suspect (request smuggling): read it, then drop the connection.
     let suspect = chunked.is_some() && content_length.is_some();
     keep_alive &= framing != Framing::UntilClose && !suspect;
-    Ok(Some((Head { status, framing, keep_alive, cache, location }, length)))
+    Ok(Some((
+        Head {
+            status,
+            framing,
+            keep_alive,
+            cache,
+            location,
+        },
+        length,
+    )))
 }
 
 fn content_length_of(value: &[u8]) -> Result<u64, HeadError> {
@@ -113,7 +122,11 @@ fn last_token(value: &[u8]) -> &[u8] {
 }
 
 fn cache_status(value: &[u8]) -> Option<CacheStatus> {
-    let has = |word: &[u8]| value.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+    let has = |word: &[u8]| {
+        value
+            .windows(word.len())
+            .any(|window| window.eq_ignore_ascii_case(word))
+    };
     if has(b"hit") {
         Some(CacheStatus::Hit)
     } else if has(b"miss") {
@@ -138,17 +151,29 @@ mod tests {
     fn reads_what_a_viewer_needs() {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-Cache: HIT\r\n\r\nhello";
         let (head, length) = parse_head(text.as_bytes()).unwrap().unwrap();
-        assert_eq!((head.status, head.framing, head.keep_alive), (200, Framing::Length(12), true));
+        assert_eq!(
+            (head.status, head.framing, head.keep_alive),
+            (200, Framing::Length(12), true)
+        );
         assert_eq!(head.cache, Some(CacheStatus::Hit));
         assert_eq!(length, text.len() - 5);
     }
 
     #[test]
     fn framing_rules() {
-        assert_eq!(head("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").framing, Framing::Chunked);
-        assert_eq!(head("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").framing, Framing::None);
+        assert_eq!(
+            head("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").framing,
+            Framing::Chunked
+        );
+        assert_eq!(
+            head("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n").framing,
+            Framing::None
+        );
         let until_close = head("HTTP/1.1 200 OK\r\n\r\n");
-        assert_eq!((until_close.framing, until_close.keep_alive), (Framing::UntilClose, false));
+        assert_eq!(
+            (until_close.framing, until_close.keep_alive),
+            (Framing::UntilClose, false)
+        );
         assert!(!head("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").keep_alive);
         assert!(!head("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").keep_alive);
         let both = head("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -157,8 +182,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_http() {
-        for text in ["GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n"] {
-            assert!(matches!(parse_head(text.as_bytes()), Err(HeadError::Malformed(_))), "{text:?}");
+        for text in [
+            "GET / HTTP/1.1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "\u{0}\u{1}\u{2}\r\n\r\n",
+        ] {
+            assert!(
+                matches!(parse_head(text.as_bytes()), Err(HeadError::Malformed(_))),
+                "{text:?}"
+            );
         }
         let two = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n";
         assert!(parse_head(two.as_bytes()).is_err());

@@ -21,7 +21,12 @@ impl TokenBucket {
     pub fn new(bits_per_second: u64) -> Self {
         let bytes_per_second = (bits_per_second as f64 / 8.0).max(1.0);
         let burst = (bytes_per_second * 0.05).max(1460.0);
-        Self { bytes_per_second, burst, tokens: burst, filled: Duration::ZERO }
+        Self {
+            bytes_per_second,
+            burst,
+            tokens: burst,
+            filled: Duration::ZERO,
+        }
     }
 
     /// How much may be read at `now` (time since any fixed origin), or how long to wait until something may.
@@ -58,8 +63,11 @@ impl Access {
     #[must_use]
     pub fn new(bits_per_second: Option<u64>, rtt: Duration) -> Self {
         // The kernel would otherwise swallow megabytes ahead of the bucket; 100 ms of line rate keeps it honest.
-        let receive_buffer =
-            bits_per_second.map(|bits| u32::try_from(bits / 80).unwrap_or(u32::MAX).clamp(16 * 1024, 512 * 1024));
+        let receive_buffer = bits_per_second.map(|bits| {
+            u32::try_from(bits / 80)
+                .unwrap_or(u32::MAX)
+                .clamp(16 * 1024, 512 * 1024)
+        });
         Self {
             bucket: bits_per_second.map(|bits| Mutex::new(TokenBucket::new(bits))),
             rtt,

@@ -25,13 +25,19 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) async fn connect(address: SocketAddr, receive_buffer: Option<u32>) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         if let Some(bytes) = receive_buffer {
             // Before connecting: the window is negotiated from it.
             socket.set_recv_buffer_size(bytes)?;
         }
         socket.set_nodelay(true)?;
-        Ok(Self { tcp: socket.connect(address).await? })
+        Ok(Self {
+            tcp: socket.connect(address).await?,
+        })
     }
 
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {

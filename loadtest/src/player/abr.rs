@@ -16,7 +16,12 @@ pub(super) struct Situation {
 }
 
 /// The index of the rung to fetch. `rungs` are sorted by bandwidth and not empty.
-pub(super) fn choose(rungs: &[Rung], bandwidth: &BandwidthEstimator, settings: &PlayerSettings, now: Situation) -> usize {
+pub(super) fn choose(
+    rungs: &[Rung],
+    bandwidth: &BandwidthEstimator,
+    settings: &PlayerSettings,
+    now: Situation,
+) -> usize {
     // Twice: first the best that loads before the buffer is empty, then one that may starve it for a while.
     [now.buffered, now.buffered + settings.starvation]
         .into_iter()
@@ -37,10 +42,19 @@ fn best_within(
     let estimate = bandwidth.estimate();
     rungs.iter().enumerate().rev().find_map(|(index, rung)| {
         let stays_or_falls = now.current.is_some_and(|current| index <= current);
-        let usable = estimate * if stays_or_falls { settings.down_factor } else { settings.up_factor };
+        let usable = estimate
+            * if stays_or_falls {
+                settings.down_factor
+            } else {
+                settings.up_factor
+            };
         // With two segments in the buffer a peak can be ridden out, so the average counts.
         let comfortable = now.buffered >= now.segment * 2;
-        let bits = if comfortable { rung.average.unwrap_or(rung.bandwidth) } else { rung.bandwidth } as f64;
+        let bits = if comfortable {
+            rung.average.unwrap_or(rung.bandwidth)
+        } else {
+            rung.bandwidth
+        } as f64;
         if usable < bits {
             return None;
         }
@@ -69,7 +83,11 @@ mod tests {
     }
 
     fn pick(bits: u64, current: Option<usize>, buffered: u64) -> usize {
-        let now = Situation { current, buffered: Duration::from_secs(buffered), segment: Duration::from_secs(2) };
+        let now = Situation {
+            current,
+            buffered: Duration::from_secs(buffered),
+            segment: Duration::from_secs(2),
+        };
         choose(&ladder(), &at(bits), &PlayerSettings::default(), now)
     }
 
@@ -83,7 +101,11 @@ mod tests {
 
     #[test]
     fn starts_with_the_starvation_allowance() {
-        let now = Situation { current: None, buffered: Duration::ZERO, segment: Duration::from_secs(2) };
+        let now = Situation {
+            current: None,
+            buffered: Duration::ZERO,
+            segment: Duration::from_secs(2),
+        };
         let initial = BandwidthEstimator::new(500_000);
         assert_eq!(choose(&ladder(), &initial, &PlayerSettings::default(), now), 0);
     }

@@ -12,7 +12,11 @@ struct Ewma {
 
 impl Ewma {
     fn new(half_life: f64) -> Self {
-        Self { alpha: 0.5f64.powf(1.0 / half_life), estimate: 0.0, weight: 0.0 }
+        Self {
+            alpha: 0.5f64.powf(1.0 / half_life),
+            estimate: 0.0,
+            weight: 0.0,
+        }
     }
 
     fn sample(&mut self, weight: f64, value: f64) {
@@ -46,7 +50,12 @@ impl BandwidthEstimator {
     /// Live half-lives (3 and 9 s), starting from `initial` bit/s.
     #[must_use]
     pub fn new(initial: u64) -> Self {
-        Self { fast: Ewma::new(3.0), slow: Ewma::new(9.0), first_byte: Ewma::new(9.0), initial: initial as f64 }
+        Self {
+            fast: Ewma::new(3.0),
+            slow: Ewma::new(9.0),
+            first_byte: Ewma::new(9.0),
+            initial: initial as f64,
+        }
     }
 
     /// A segment of `bytes` took `total`, of which `first_byte` was waiting.
@@ -72,7 +81,9 @@ impl BandwidthEstimator {
 
     /// Expected wait for a first byte.
     pub fn first_byte(&self) -> Duration {
-        self.first_byte.value().map_or(INITIAL_FIRST_BYTE, Duration::from_secs_f64)
+        self.first_byte
+            .value()
+            .map_or(INITIAL_FIRST_BYTE, Duration::from_secs_f64)
     }
 }
 
@@ -87,7 +98,11 @@ mod tests {
         for _ in 0..30 {
             estimator.sample(500_000, Duration::ZERO, Duration::from_secs(1));
         }
-        assert!((estimator.estimate() - 4_000_000.0).abs() < 40_000.0, "{}", estimator.estimate());
+        assert!(
+            (estimator.estimate() - 4_000_000.0).abs() < 40_000.0,
+            "{}",
+            estimator.estimate()
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub(super) enum AfterFailure {
 
 impl Job {
     pub(super) fn due_at(at: Duration) -> Self {
-        Self { at: Some(at), ..Self::default() }
+        Self {
+            at: Some(at),
+            ..Self::default()
+        }
     }
 
     /// When it is due, unless it is on its way.
@@ -70,8 +73,11 @@ impl Job {
     ) -> AfterFailure {
         self.inflight = None;
         let timeout = kind == ErrorKind::Timeout;
-        let (count, allowed) =
-            if timeout { (&mut self.timeouts, policy.timeouts) } else { (&mut self.errors, policy.errors) };
+        let (count, allowed) = if timeout {
+            (&mut self.timeouts, policy.timeouts)
+        } else {
+            (&mut self.errors, policy.errors)
+        };
         let failures = *count;
         *count = count.saturating_add(1);
         let final_answer = status.is_some_and(|status| (400..500).contains(&status));
@@ -106,12 +112,24 @@ mod tests {
     fn errors_are_retried_then_the_pathway_is_left() {
         let (mut job, mut rng) = (Job::default(), SmallRng::seed_from_u64(1));
         let policy = RetryPolicy::default();
-        assert!(matches!(job.failed(ErrorKind::Connect, None, &policy, &mut rng), AfterFailure::Retry(_)));
-        assert!(matches!(job.failed(ErrorKind::Connect, None, &policy, &mut rng), AfterFailure::Leave(_)));
+        assert!(matches!(
+            job.failed(ErrorKind::Connect, None, &policy, &mut rng),
+            AfterFailure::Retry(_)
+        ));
+        assert!(matches!(
+            job.failed(ErrorKind::Connect, None, &policy, &mut rng),
+            AfterFailure::Leave(_)
+        ));
         job.succeeded();
-        assert!(matches!(job.failed(ErrorKind::Status, Some(404), &policy, &mut rng), AfterFailure::Leave(_)));
+        assert!(matches!(
+            job.failed(ErrorKind::Status, Some(404), &policy, &mut rng),
+            AfterFailure::Leave(_)
+        ));
         job.succeeded();
-        assert!(matches!(job.failed(ErrorKind::Timeout, None, &policy, &mut rng), AfterFailure::Leave(_)));
+        assert!(matches!(
+            job.failed(ErrorKind::Timeout, None, &policy, &mut rng),
+            AfterFailure::Leave(_)
+        ));
     }
 
     #[test]
@@ -119,7 +137,10 @@ mod tests {
         let (policy, mut rng) = (RetryPolicy::default(), SmallRng::seed_from_u64(1));
         for failures in 0..=255 {
             let wait = backoff(&policy, failures, &mut rng);
-            assert!(wait >= policy.base && wait <= policy.max.mul_f64(1.25), "{failures}: {wait:?}");
+            assert!(
+                wait >= policy.base && wait <= policy.max.mul_f64(1.25),
+                "{failures}: {wait:?}"
+            );
         }
     }
 }

@@ -71,9 +71,15 @@ impl PlaybackClock {
                     self.stalls += 1;
                     self.stalled_since = from + consumed;
                     self.stalled += passed - consumed;
-                    return Advance { consumed, stalled_at: Some(self.stalled_since) };
+                    return Advance {
+                        consumed,
+                        stalled_at: Some(self.stalled_since),
+                    };
                 }
-                return Advance { consumed, stalled_at: None };
+                return Advance {
+                    consumed,
+                    stalled_at: None,
+                };
             }
         }
         Advance::default()
@@ -141,10 +147,19 @@ mod tests {
         clock.advance(ms(600), Duration::ZERO);
         assert_eq!(clock.play(), Some(ms(500)));
         let step = clock.advance(ms(3600), ms(2000));
-        assert_eq!(step, Advance { consumed: ms(2000), stalled_at: Some(ms(2600)) });
+        assert_eq!(
+            step,
+            Advance {
+                consumed: ms(2000),
+                stalled_at: Some(ms(2600))
+            }
+        );
         clock.advance(ms(4600), Duration::ZERO);
         assert_eq!(clock.play(), Some(ms(2000)));
-        assert_eq!((clock.startup(), clock.played(), clock.stalled(), clock.stalls()), (ms(500), ms(2000), ms(2000), 1));
+        assert_eq!(
+            (clock.startup(), clock.played(), clock.stalled(), clock.stalls()),
+            (ms(500), ms(2000), ms(2000), 1)
+        );
         assert_eq!(clock.length(), ms(4500));
     }
 

@@ -71,7 +71,12 @@ pub struct Rung {
 impl Rung {
     #[cfg(test)]
     pub(super) fn for_test(bandwidth: u64) -> Self {
-        Self { bandwidth, average: None, video: Url::parse("http://h/v.m3u8").expect("valid"), audio: None }
+        Self {
+            bandwidth,
+            average: None,
+            video: Url::parse("http://h/v.m3u8").expect("valid"),
+            audio: None,
+        }
     }
 }
 
@@ -80,11 +85,15 @@ impl Multivariant {
     pub fn parse(bytes: &[u8], base: &Url) -> Result<Self, PlaylistError> {
         // The parser behind takes for granted that tags are UTF-8.
         std::str::from_utf8(bytes).map_err(|_| PlaylistError::Syntax("not UTF-8"))?;
-        let parsed =
-            m3u8_rs::parse_master_playlist_res(bytes).map_err(|_| PlaylistError::Syntax("not a multivariant playlist"))?;
+        let parsed = m3u8_rs::parse_master_playlist_res(bytes)
+            .map_err(|_| PlaylistError::Syntax("not a multivariant playlist"))?;
         let mut pathways: Vec<Pathway> = Vec::new();
         for variant in parsed.variants.iter().filter(|variant| !variant.is_i_frame) {
-            let id = variant.other_attributes.as_ref().and_then(|all| all.get("PATHWAY-ID")).map_or(DEFAULT_PATHWAY, text);
+            let id = variant
+                .other_attributes
+                .as_ref()
+                .and_then(|all| all.get("PATHWAY-ID"))
+                .map_or(DEFAULT_PATHWAY, text);
             let audio = variant.audio.as_deref().and_then(|group| {
                 parsed
                     .alternatives
@@ -101,7 +110,10 @@ impl Multivariant {
             };
             match pathways.iter_mut().find(|pathway| *pathway.id == *id) {
                 Some(pathway) => pathway.rungs.push(rung),
-                None => pathways.push(Pathway { id: id.into(), rungs: vec![rung] }),
+                None => pathways.push(Pathway {
+                    id: id.into(),
+                    rungs: vec![rung],
+                }),
             }
         }
         for pathway in &mut pathways {
@@ -124,8 +136,13 @@ impl Multivariant {
 
 impl SteeringTag {
     fn parse(attributes: &str, base: &Url) -> Result<Option<Self>, PlaylistError> {
-        let Some(server) = attribute(attributes, "SERVER-URI") else { return Ok(None) };
-        Ok(Some(Self { server: join(base, server)?, pathway: attribute(attributes, "PATHWAY-ID").map(str::to_owned) }))
+        let Some(server) = attribute(attributes, "SERVER-URI") else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            server: join(base, server)?,
+            pathway: attribute(attributes, "PATHWAY-ID").map(str::to_owned),
+        }))
     }
 }
 
@@ -136,7 +153,9 @@ fn attribute<'a>(list: &'a str, name: &str) -> Option<&'a str> {
         let (key, after) = rest.split_once('=')?;
         let (value, next) = match after.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(',').map_or((after, ""), |(value, _)| (value, &after[value.len()..])),
+            None => after
+                .split_once(',')
+                .map_or((after, ""), |(value, _)| (value, &after[value.len()..])),
         };
         if key.trim() == name {
             return Some(value);
@@ -152,7 +171,8 @@ fn text(value: &QuotedOrUnquoted) -> &str {
 }
 
 fn join(base: &Url, reference: &str) -> Result<Url, PlaylistError> {
-    base.join(reference).map_err(|_| PlaylistError::Uri(reference.chars().take(200).collect()))
+    base.join(reference)
+        .map_err(|_| PlaylistError::Uri(reference.chars().take(200).collect()))
 }
 
 /// A media playlist: a window of segments.
@@ -187,14 +207,19 @@ impl MediaPlaylist {
     /// Reads a media playlist.
     pub fn parse(bytes: &[u8]) -> Result<Self, PlaylistError> {
         let source = std::str::from_utf8(bytes).map_err(|_| PlaylistError::Syntax("not UTF-8"))?;
-        let parsed = m3u8_rs::parse_media_playlist_res(bytes).map_err(|_| PlaylistError::Syntax("not a media playlist"))?;
+        let parsed =
+            m3u8_rs::parse_media_playlist_res(bytes).map_err(|_| PlaylistError::Syntax("not a media playlist"))?;
         if !source.contains("#EXT-X-TARGETDURATION") {
             return Err(PlaylistError::Syntax("no EXT-X-TARGETDURATION"));
         }
         let mut map: Option<Arc<str>> = None;
         let mut segments = Vec::with_capacity(parsed.segments.len());
         for (index, segment) in parsed.segments.into_iter().enumerate() {
-            if let Some(new) = segment.map.as_ref().filter(|new| map.as_deref() != Some(new.uri.as_str())) {
+            if let Some(new) = segment
+                .map
+                .as_ref()
+                .filter(|new| map.as_deref() != Some(new.uri.as_str()))
+            {
                 map = Some(new.uri.as_str().into());
             }
             let duration = Duration::try_from_secs_f64(f64::from(segment.duration))
@@ -280,7 +305,10 @@ http://west:8080/live/one/360p/index.m3u8
         assert_eq!(ids, ["east", "west"]);
         let east = &playlist.pathways[0].rungs;
         assert_eq!((east[0].bandwidth, east[1].bandwidth), (300_000, 900_000));
-        assert_eq!(east[1].audio.as_ref().unwrap().as_str(), "http://east:8080/live/one/audio/index.m3u8");
+        assert_eq!(
+            east[1].audio.as_ref().unwrap().as_str(),
+            "http://east:8080/live/one/audio/index.m3u8"
+        );
         let steering = playlist.steering.unwrap();
         assert_eq!(steering.server.as_str(), "http://steer:8080/steer/one?x=1,2");
         assert_eq!(steering.pathway.as_deref(), Some("west"));
@@ -289,7 +317,10 @@ http://west:8080/live/one/360p/index.m3u8
     #[test]
     fn media_window_gaps_and_start() {
         let playlist = MediaPlaylist::parse(MEDIA.as_bytes()).unwrap();
-        assert_eq!((playlist.first, playlist.last(), playlist.segments.len()), (100, Some(104), 5));
+        assert_eq!(
+            (playlist.first, playlist.last(), playlist.segments.len()),
+            (100, Some(104), 5)
+        );
         assert_eq!(playlist.target, Duration::from_secs(2));
         let gaps: Vec<bool> = playlist.segments.iter().map(|segment| segment.gap).collect();
         assert_eq!(gaps, [false, false, true, false, false]);

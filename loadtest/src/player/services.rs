@@ -25,7 +25,9 @@ struct Licence {
 
 /// `POST /entitlement`, and `/heartbeat`.
 pub(super) fn who(identity: &Identity) -> Vec<u8> {
-    serde_json::json!({ "viewer": identity.viewer.to_string(), "channel": &*identity.channel }).to_string().into_bytes()
+    serde_json::json!({ "viewer": identity.viewer.to_string(), "channel": &*identity.channel })
+        .to_string()
+        .into_bytes()
 }
 
 /// `POST /licence`: a W3C ClearKey request. The key id is made from the channel's name, 16 bytes as the format wants.
@@ -34,7 +36,9 @@ pub(super) fn licence_request(identity: &Identity) -> Vec<u8> {
     for (index, byte) in identity.channel.bytes().enumerate() {
         kid[index % 16] ^= byte;
     }
-    serde_json::json!({ "kids": [URL_SAFE_NO_PAD.encode(kid)], "type": "temporary" }).to_string().into_bytes()
+    serde_json::json!({ "kids": [URL_SAFE_NO_PAD.encode(kid)], "type": "temporary" })
+        .to_string()
+        .into_bytes()
 }
 
 /// The token of an entitlement.
@@ -56,7 +60,10 @@ mod tests {
 
     #[test]
     fn tokens_cannot_smuggle_headers() {
-        assert_eq!(token(br#"{"token":"abc.def","expiresIn":60}"#).as_deref(), Some("abc.def"));
+        assert_eq!(
+            token(br#"{"token":"abc.def","expiresIn":60}"#).as_deref(),
+            Some("abc.def")
+        );
         assert_eq!(token(br#"{"token":"a\r\nX: y"}"#), None);
         assert_eq!(token(b"nonsense"), None);
         assert!(has_keys(br#"{"keys":[{"kty":"oct"}],"type":"temporary"}"#));

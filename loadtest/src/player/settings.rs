@@ -51,7 +51,10 @@ impl Default for PlayerSettings {
             pathway_penalty: Duration::from_secs(300),
             steering_ttl: Duration::from_secs(300),
             media: Deadlines::default(),
-            control: Deadlines { total: Duration::from_secs(10), ..Deadlines::default() },
+            control: Deadlines {
+                total: Duration::from_secs(10),
+                ..Deadlines::default()
+            },
             retry: RetryPolicy::default(),
             fatal_after: Duration::from_secs(30),
             services: Services::default(),
@@ -74,7 +77,12 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { timeouts: 0, errors: 1, base: Duration::from_millis(500), max: Duration::from_secs(8) }
+        Self {
+            timeouts: 0,
+            errors: 1,
+            base: Duration::from_millis(500),
+            max: Duration::from_secs(8),
+        }
     }
 }
 

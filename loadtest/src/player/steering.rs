@@ -48,7 +48,11 @@ impl SteeringManifest {
     /// Reads one.
     pub fn parse(bytes: &[u8]) -> Result<Self, SteeringError> {
         let manifest: Self = serde_json::from_slice(bytes)?;
-        if manifest.version == 1 { Ok(manifest) } else { Err(SteeringError::Version(manifest.version)) }
+        if manifest.version == 1 {
+            Ok(manifest)
+        } else {
+            Err(SteeringError::Version(manifest.version))
+        }
     }
 
     /// TTL within reason.
@@ -75,7 +79,13 @@ pub(super) struct Pathways {
 impl Pathways {
     pub(super) fn new(known: impl Iterator<Item = Arc<str>>, server: Option<Url>, ttl: Duration) -> Self {
         let order: Vec<Arc<str>> = known.collect();
-        Self { server, ttl, listed: order.len(), order, penalties: Vec::new() }
+        Self {
+            server,
+            ttl,
+            listed: order.len(),
+            order,
+            penalties: Vec::new(),
+        }
     }
 
     /// Takes over a manifest's order. Pathways it does not name come last, pathways nobody knows are ignored.
@@ -86,8 +96,10 @@ impl Pathways {
                 self.server = Some(next);
             }
         }
-        let (mut named, mut rest): (Vec<_>, Vec<_>) =
-            self.order.drain(..).partition(|id| manifest.priority.iter().any(|name| **id == *name.as_str()));
+        let (mut named, mut rest): (Vec<_>, Vec<_>) = self
+            .order
+            .drain(..)
+            .partition(|id| manifest.priority.iter().any(|name| **id == *name.as_str()));
         named.sort_by_key(|id| manifest.priority.iter().position(|name| **id == *name.as_str()));
         self.listed = if named.is_empty() { rest.len() } else { named.len() };
         named.append(&mut rest);
@@ -100,17 +112,24 @@ impl Pathways {
     }
 
     fn penalty(&self, id: &str, now: Duration) -> Option<Duration> {
-        self.penalties.iter().find(|(other, until)| **other == *id && *until > now).map(|(_, until)| *until)
+        self.penalties
+            .iter()
+            .find(|(other, until)| **other == *id && *until > now)
+            .map(|(_, until)| *until)
     }
 
     /// The pathway steering wants: first of the listed ones that has not failed lately.
     pub(super) fn preferred(&self, now: Duration) -> Option<&Arc<str>> {
-        self.order[..self.listed].iter().find(|id| self.penalty(id, now).is_none())
+        self.order[..self.listed]
+            .iter()
+            .find(|id| self.penalty(id, now).is_none())
     }
 
     /// Where to go when `current` fails: the best that has not failed lately.
     pub(super) fn alternative(&self, current: &str, now: Duration) -> Option<&Arc<str>> {
-        self.order.iter().find(|id| ***id != *current && self.penalty(id, now).is_none())
+        self.order
+            .iter()
+            .find(|id| ***id != *current && self.penalty(id, now).is_none())
     }
 
     /// When all have failed: the one that failed longest ago.
@@ -149,7 +168,11 @@ mod tests {
 
     fn pathways() -> Pathways {
         let known = ["a", "b", "c"].into_iter().map(Arc::from);
-        Pathways::new(known, Some(Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap()), s(300))
+        Pathways::new(
+            known,
+            Some(Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap()),
+            s(300),
+        )
     }
 
     #[test]
@@ -161,7 +184,11 @@ mod tests {
         assert_eq!(pathways.server.as_ref().unwrap().path(), "/steer/two");
         pathways.penalise(&"c".into(), s(300));
         assert_eq!(&**pathways.preferred(s(1)).unwrap(), "a");
-        assert_eq!(&**pathways.alternative("a", s(1)).unwrap(), "b", "an unlisted one is the last resort");
+        assert_eq!(
+            &**pathways.alternative("a", s(1)).unwrap(),
+            "b",
+            "an unlisted one is the last resort"
+        );
         pathways.penalise(&"a".into(), s(310));
         pathways.penalise(&"b".into(), s(320));
         assert!(pathways.alternative("b", s(1)).is_none());
@@ -179,6 +206,9 @@ mod tests {
     fn refuses_other_versions_and_bounds_the_ttl() {
         assert!(SteeringManifest::parse(br#"{"VERSION":2}"#).is_err());
         assert!(SteeringManifest::parse(b"[]").is_err());
-        assert_eq!(SteeringManifest::parse(br#"{"VERSION":1,"TTL":0}"#).unwrap().ttl(), s(1));
+        assert_eq!(
+            SteeringManifest::parse(br#"{"VERSION":1,"TTL":0}"#).unwrap().ttl(),
+            s(1)
+        );
     }
 }

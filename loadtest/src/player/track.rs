@@ -8,7 +8,7 @@ use url::Url;
 use super::job::Job;
 use super::{MediaPlaylist, Segment};
 
-/// Beyond this many segments past the live edge the numbering must have started over.
+/// A playlist whose end went back by more than this many segments has started its numbering over.
 const MAX_AHEAD: u64 = 10;
 
 /// Video or audio.
@@ -96,11 +96,15 @@ impl Track {
             return Duration::ZERO;
         };
         let changed = self.edges != Some((playlist.first, last));
+        // Only against the same playlist: one of another pathway may just lag behind, and playing that again is no progress.
+        let restarted = self
+            .edges
+            .is_some_and(|(_, before)| last.saturating_add(MAX_AHEAD) < before);
         self.edges = Some((playlist.first, last));
         self.base = Some(base);
         self.target = playlist.target;
         self.ended = playlist.ended;
-        self.note_newest(last, now);
+        self.note_newest(last, now, restarted);
         // RFC 8216, 6.3.4: a target duration after it changed, half of one if it did not.
         let wait = if changed { playlist.target } else { playlist.target / 2 };
         self.playlist.at = (!playlist.ended).then_some(begun + wait);
@@ -119,17 +123,21 @@ impl Track {
                 skipped = playlist.target.saturating_mul(missed);
                 self.next = Some(live);
             }
-            Some(next) if next > last.saturating_add(MAX_AHEAD) => self.next = Some(start(&playlist)),
+            Some(_) if restarted => self.next = Some(start(&playlist)),
             Some(_) => {}
         }
         let next = self.next.unwrap_or(0);
-        self.upcoming = playlist.segments.into_iter().filter(|segment| segment.sequence >= next).collect();
+        self.upcoming = playlist
+            .segments
+            .into_iter()
+            .filter(|segment| segment.sequence >= next)
+            .collect();
         skipped
     }
 
-    fn note_newest(&mut self, last: u64, now: Duration) {
+    fn note_newest(&mut self, last: u64, now: Duration, restarted: bool) {
         match self.newest {
-            Some((newest, _)) if last <= newest && newest - last <= MAX_AHEAD => {}
+            Some((newest, _)) if last <= newest && !restarted => {}
             Some((_, at)) => {
                 self.gap_max = self.gap_max.max(now.saturating_sub(at));
                 self.newest = Some((last, now));
@@ -163,7 +171,11 @@ impl Track {
             return false;
         }
         self.next = Some(sequence.saturating_add(1));
-        while self.upcoming.front().is_some_and(|segment| segment.sequence <= sequence) {
+        while self
+            .upcoming
+            .front()
+            .is_some_and(|segment| segment.sequence <= sequence)
+        {
             self.upcoming.pop_front();
         }
         self.last_duration = duration;
@@ -199,7 +211,11 @@ impl Track {
     }
 
     pub(super) fn segment_length(&self) -> Duration {
-        if self.last_duration.is_zero() { self.target } else { self.last_duration }
+        if self.last_duration.is_zero() {
+            self.target
+        } else {
+            self.last_duration
+        }
     }
 
     /// Enough to (re)start: one segment, or all there will ever be.
@@ -232,7 +248,9 @@ impl Track {
 
     /// Distance from the playhead to the live edge.
     pub(super) fn live_latency(&self, now: Duration) -> Duration {
-        let (Some((newest, at)), Some(next)) = (self.newest, self.next) else { return Duration::ZERO };
+        let (Some((newest, at)), Some(next)) = (self.newest, self.next) else {
+            return Duration::ZERO;
+        };
         let missing = u32::try_from((newest + 1).saturating_sub(next)).unwrap_or(u32::MAX);
         self.target.saturating_mul(missing) + self.buffered + now.saturating_sub(at)
     }
@@ -266,10 +284,18 @@ mod tests {
                 gap: gaps.contains(&sequence),
             })
             .collect();
-        MediaPlaylist { target: s(2), first, segments, ended: false }
+        MediaPlaylist {
+            target: s(2),
+            first,
+            segments,
+            ended: false,
+        }
     }
 
-    const SYNC: Sync = Sync { durations: 3, origin: None };
+    const SYNC: Sync = Sync {
+        durations: 3,
+        origin: None,
+    };
 
     fn track() -> Track {
         Track::new(base(), s(0))
@@ -283,13 +309,21 @@ mod tests {
     fn reload_waits_a_target_duration_or_half() {
         let mut track = track();
         track.on_playlist(playlist(10, 6, &[]), base(), s(1), s(2), SYNC);
-        assert_eq!((track.next, track.playlist.at), (Some(13), Some(s(3))), "from when the last load began");
+        assert_eq!(
+            (track.next, track.playlist.at),
+            (Some(13), Some(s(3))),
+            "from when the last load began"
+        );
         track.on_playlist(playlist(10, 6, &[]), base(), s(3), s(3), SYNC);
         assert_eq!(track.playlist.at, Some(s(4)));
         track.on_playlist(playlist(11, 6, &[]), base(), s(4), s(4), SYNC);
         assert_eq!(track.playlist.at, Some(s(6)));
         assert_eq!(track.gap_max(s(4)), s(2));
-        assert_eq!(track.gap_max(s(14)), s(10), "a playlist that stands still counts to the end");
+        assert_eq!(
+            track.gap_max(s(14)),
+            s(10),
+            "a playlist that stands still counts to the end"
+        );
     }
 
     #[test]

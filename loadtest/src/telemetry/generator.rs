@@ -33,7 +33,12 @@ impl GeneratorProbe {
     #[must_use]
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-        Self { cores, looked: Instant::now(), used: process_time(), machine: machine_ticks() }
+        Self {
+            cores,
+            looked: Instant::now(),
+            used: process_time(),
+            machine: machine_ticks(),
+        }
     }
 
     /// (share of all cores this process used, share anything used), since the last call.
@@ -54,8 +59,9 @@ impl GeneratorProbe {
 
 /// User and system time of this process so far.
 fn process_time() -> Duration {
-    let micros = getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0, |usage| usage.user_time().num_microseconds() + usage.system_time().num_microseconds());
+    let micros = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
+    });
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
@@ -65,11 +71,20 @@ fn machine_ticks() -> Option<MachineTicks> {
 
 /// The `cpu` line: user nice system idle iowait irq softirq steal.
 fn parse_ticks(stat: &str) -> Option<MachineTicks> {
-    let ticks: Vec<u64> =
-        stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()?
+        .strip_prefix("cpu ")?
+        .split_whitespace()
+        .take(8)
+        .filter_map(|field| field.parse().ok())
+        .collect();
     let all: u64 = ticks.iter().sum();
     let idle = ticks.get(3)? + ticks.get(4).unwrap_or(&0);
-    Some(MachineTicks { busy: all.saturating_sub(idle), all })
+    Some(MachineTicks {
+        busy: all.saturating_sub(idle),
+        all,
+    })
 }
 
 #[cfg(test)]
@@ -78,7 +93,10 @@ mod tests {
 
     #[test]
     fn reads_proc_stat() {
-        assert_eq!(parse_ticks("cpu  10 0 20 60 10 0 0 0 0 0\ncpu0 1"), Some(MachineTicks { busy: 30, all: 100 }));
+        assert_eq!(
+            parse_ticks("cpu  10 0 20 60 10 0 0 0 0 0\ncpu0 1"),
+            Some(MachineTicks { busy: 30, all: 100 })
+        );
         assert_eq!(parse_ticks("nonsense"), None);
     }
 

@@ -40,7 +40,9 @@ impl LatencyHistogram {
     #[must_use]
     pub fn new() -> Self {
         // These bounds are valid, so it is always `Some`; an empty histogram beats a panic all the same.
-        Self { inner: Histogram::new_with_bounds(1, MINUTE_US, 2).ok() }
+        Self {
+            inner: Histogram::new_with_bounds(1, MINUTE_US, 2).ok(),
+        }
     }
 
     /// Adds one value.
@@ -72,7 +74,10 @@ impl LatencyHistogram {
 
     /// The value below which `percent` of all lie, in microseconds.
     pub fn percentile(&self, percent: f64) -> u64 {
-        self.inner.as_ref().filter(|inner| !inner.is_empty()).map_or(0, |inner| inner.value_at_percentile(percent))
+        self.inner
+            .as_ref()
+            .filter(|inner| !inner.is_empty())
+            .map_or(0, |inner| inner.value_at_percentile(percent))
     }
 
     /// The few numbers.

@@ -96,7 +96,8 @@ impl ClassTotals {
         self.requests += 1;
         self.bytes += outcome.bytes;
         if outcome.success {
-            self.latency.record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
+            self.latency
+                .record(u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX));
         } else {
             self.errors += 1;
         }
@@ -107,7 +108,13 @@ impl Meter {
     /// Counters at zero. `queueing`: whether requests are also kept for [`Meter::take_samples`].
     #[must_use]
     pub fn new(region: Arc<str>, queueing: bool) -> Self {
-        Self { region, inner: Mutex::new(Inner { queueing, ..Inner::default() }) }
+        Self {
+            region,
+            inner: Mutex::new(Inner {
+                queueing,
+                ..Inner::default()
+            }),
+        }
     }
 
     /// The region.
@@ -156,12 +163,18 @@ impl Meter {
 
     /// A viewer acted this long after it was due.
     pub fn lateness(&self, late: Duration) {
-        self.lock().lateness.record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+        self.lock()
+            .lateness
+            .record(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// Viewers in a session now.
     pub fn active(&self) -> u32 {
-        self.lock().pathways.values().map(|cell| cell.playing + cell.stalled + cell.starting).sum()
+        self.lock()
+            .pathways
+            .values()
+            .map(|cell| cell.playing + cell.stalled + cell.starting)
+            .sum()
     }
 
     /// The second that just ended, by pathway; resets its counters. Pathways with nothing to say are left out.
@@ -254,10 +267,22 @@ mod tests {
             cache: Some(CacheStatus::Hit),
         };
         meter.request(&pathway, &outcome);
-        meter.request(&pathway, &Outcome { success: false, status: 0, cache: None, bytes: 10, ..outcome });
+        meter.request(
+            &pathway,
+            &Outcome {
+                success: false,
+                status: 0,
+                cache: None,
+                bytes: 10,
+                ..outcome
+            },
+        );
         let second = meter.take_second();
         let class = &second[0].classes[&RequestClass::Segment];
-        assert_eq!((class.requests, class.errors, class.bytes, class.latency.count), (2, 1, 1010, 1));
+        assert_eq!(
+            (class.requests, class.errors, class.bytes, class.latency.count),
+            (2, 1, 1010, 1)
+        );
         assert_eq!((second[0].hit_bytes, second[0].starting), (1000, 1));
         meter.viewer(Some((&pathway, ViewerState::Starting)), None);
         assert!(meter.take_second().is_empty());

@@ -9,8 +9,8 @@ mod latency;
 mod meter;
 
 pub use event::{
-    ErrorKind, EventBody, GeneratorHealth, PathwaySwitchReason, PopulationSample, RequestClass, SecondSample, SessionEnd,
-    SessionEvent, TelemetryEvent, ClassSample,
+    ClassSample, ErrorKind, EventBody, GeneratorHealth, PathwaySwitchReason, PopulationSample, RequestClass,
+    SecondSample, SessionEnd, SessionEvent, TelemetryEvent,
 };
 pub use generator::GeneratorProbe;
 pub use latency::{LatencyHistogram, LatencySummary};

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,11 @@ impl Stream {
             FIRST + first
         );
         for number in first..=newest {
-            text += &format!("#EXTINF:{:.3},\nseg_{}.m4s\n", self.segment.as_secs_f64(), FIRST + number);
+            text += &format!(
+                "#EXTINF:{:.3},\nseg_{}.m4s\n",
+                self.segment.as_secs_f64(),
+                FIRST + number
+            );
         }
         text
     }
@@ -113,9 +117,13 @@ impl Stream {
             text += &format!("#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steer/one\",PATHWAY-ID=\"{first}\"\n");
         }
         for (id, base) in self.pathways.lock().unwrap().iter() {
-            text += &format!("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aud-{id}\",NAME=\"main\",DEFAULT=YES,AUTOSELECT=YES,URI=\"{base}/live/one/audio/index.m3u8\"\n");
+            text += &format!(
+                "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"aud-{id}\",NAME=\"main\",DEFAULT=YES,AUTOSELECT=YES,URI=\"{base}/live/one/audio/index.m3u8\"\n"
+            );
             for (name, bandwidth) in [("hi", 800_000), ("lo", 200_000)] {
-                text += &format!("#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"avc1.4d401f,mp4a.40.2\",RESOLUTION=640x360,AUDIO=\"aud-{id}\",PATHWAY-ID=\"{id}\"\n{base}/live/one/{name}/index.m3u8\n");
+                text += &format!(
+                    "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"avc1.4d401f,mp4a.40.2\",RESOLUTION=640x360,AUDIO=\"aud-{id}\",PATHWAY-ID=\"{id}\"\n{base}/live/one/{name}/index.m3u8\n"
+                );
             }
         }
         text
@@ -132,7 +140,10 @@ impl Stream {
             "/play/one/multivariant.m3u8" => ("multivariant", self.multivariant().into_bytes()),
             "/steer/one" => ("steering", self.manifest().into_bytes()),
             "/entitlement" => ("entitlement", br#"{"token":"t.o.k","expiresIn":60}"#.to_vec()),
-            "/licence" => ("licence", br#"{"keys":[{"kty":"oct","kid":"AA","k":"AA"}],"type":"temporary"}"#.to_vec()),
+            "/licence" => (
+                "licence",
+                br#"{"keys":[{"kty":"oct","kid":"AA","k":"AA"}],"type":"temporary"}"#.to_vec(),
+            ),
             "/heartbeat" => ("heartbeat", b"{}".to_vec()),
             _ if path.ends_with("index.m3u8") => ("playlist", self.media().into_bytes()),
             _ if path.ends_with("init.mp4") => ("init", vec![1; 700]),
@@ -142,7 +153,11 @@ impl Stream {
                     return None;
                 }
                 let audio = path.contains("/audio/");
-                let size = if audio { self.segment_bytes / 10 } else { self.segment_bytes };
+                let size = if audio {
+                    self.segment_bytes / 10
+                } else {
+                    self.segment_bytes
+                };
                 (if audio { "audio" } else { "segment" }, vec![2; size])
             }
             _ => return None,
@@ -208,7 +223,11 @@ async fn connection(mut socket: TcpStream, stream: Arc<Stream>, mode: Arc<Atomic
         buffer.drain(..end);
         let length: usize = head
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned))
+            .find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length:")
+                    .map(str::to_owned)
+            })
             .map_or(0, |length| length.trim().parse().unwrap());
         while buffer.len() < length {
             if socket.read_buf(&mut buffer).await.unwrap_or(0) == 0 {
@@ -221,14 +240,20 @@ async fn connection(mut socket: TcpStream, stream: Arc<Stream>, mode: Arc<Atomic
             std::future::pending::<()>().await;
         }
         if mode == Mode::Unavailable as u8 {
-            if socket.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+            if socket
+                .write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .is_err()
+            {
                 return;
             }
             continue;
         }
         let path = head.split(' ').nth(1).unwrap_or("/");
         let Some((class, body)) = stream.answer(path) else {
-            let _ = socket.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+            let _ = socket
+                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                .await;
             continue;
         };
         let mut wire = Vec::with_capacity(body.len() + 200);
@@ -241,7 +266,10 @@ async fn connection(mut socket: TcpStream, stream: Arc<Stream>, mode: Arc<Atomic
             }
             wire.extend_from_slice(b"0\r\n\r\n");
         } else {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Cache: HIT\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Cache: HIT\r\n\r\n",
+                body.len()
+            );
             wire.extend_from_slice(head.as_bytes());
             wire.extend_from_slice(&body);
         }

@@ -16,7 +16,9 @@ use crate::telemetry::{ErrorKind, PathwaySwitchReason, SessionEvent};
 impl Player {
     pub(super) fn on_fetched(&mut self, id: FetchId, answer: Fetched) {
         self.end.bytes += answer.bytes;
-        let Some(purpose) = self.take_outstanding(id) else { return };
+        let Some(purpose) = self.take_outstanding(id) else {
+            return;
+        };
         if !(200..300).contains(&answer.status) {
             return self.failed(purpose, ErrorKind::Status, Some(answer.status));
         }
@@ -54,7 +56,12 @@ impl Player {
                     track.init = Some(url);
                 }
             }
-            Purpose::Segment { kind, sequence, duration, bandwidth } => {
+            Purpose::Segment {
+                kind,
+                sequence,
+                duration,
+                bandwidth,
+            } => {
                 if kind == TrackKind::Video {
                     self.bandwidth.sample(answer.bytes, answer.first_byte, answer.total);
                     self.bits += bandwidth as f64 * duration.as_secs_f64();
@@ -103,12 +110,23 @@ impl Player {
     }
 
     pub(super) fn on_multivariant(&mut self, playlist: Multivariant) {
-        let wanted = playlist.steering.as_ref().and_then(|steering| steering.pathway.as_deref());
-        let start = playlist.pathways.iter().find(|pathway| Some(&*pathway.id) == wanted).or(playlist.pathways.first());
+        let wanted = playlist
+            .steering
+            .as_ref()
+            .and_then(|steering| steering.pathway.as_deref());
+        let start = playlist
+            .pathways
+            .iter()
+            .find(|pathway| Some(&*pathway.id) == wanted)
+            .or(playlist.pathways.first());
         if let Some(start) = start {
             self.pathway = Arc::clone(&start.id);
         }
-        let ids: Vec<Arc<str>> = playlist.pathways.iter().map(|pathway| Arc::clone(&pathway.id)).collect();
+        let ids: Vec<Arc<str>> = playlist
+            .pathways
+            .iter()
+            .map(|pathway| Arc::clone(&pathway.id))
+            .collect();
         let server = playlist.steering.map(|steering| steering.server);
         self.pathways = Pathways::new(ids.into_iter(), server, self.settings.steering_ttl);
         self.ladder = playlist.pathways;
@@ -118,7 +136,11 @@ impl Player {
     pub(super) fn start_media(&mut self) {
         let now = self.now;
         let segment = Duration::from_secs(2);
-        let situation = Situation { current: None, buffered: Duration::ZERO, segment };
+        let situation = Situation {
+            current: None,
+            buffered: Duration::ZERO,
+            segment,
+        };
         self.rung = abr::choose(self.rungs(), &self.bandwidth, &self.settings, situation);
         if let Some(rung) = self.rungs().get(self.rung).cloned() {
             self.video = Some(Track::new(rung.video, now));
@@ -136,7 +158,12 @@ impl Player {
         self.steering.succeeded();
         self.pathways.apply(manifest);
         self.steering.at = Some(self.now + self.pathways.ttl);
-        if let Some(preferred) = self.pathways.preferred(self.now).filter(|id| **id != self.pathway).cloned() {
+        if let Some(preferred) = self
+            .pathways
+            .preferred(self.now)
+            .filter(|id| **id != self.pathway)
+            .cloned()
+        {
             self.switch_pathway(preferred, PathwaySwitchReason::Steering, self.now);
         }
     }
@@ -147,7 +174,10 @@ impl Player {
             TrackKind::Audio => self.video.as_ref(),
         }
         .and_then(|other| other.origin);
-        let sync = Sync { durations: self.settings.live_sync_durations, origin };
+        let sync = Sync {
+            durations: self.settings.live_sync_durations,
+            origin,
+        };
         let now = self.now;
         let Some(track) = self.track(kind) else { return };
         let skipped = track.on_playlist(playlist, base, begun, now, sync);

@@ -14,7 +14,12 @@ impl Player {
         let class = purpose.class();
         let media = !matches!(purpose, Purpose::Startup(_) | Purpose::Steering | Purpose::Heartbeat);
         let pathway = if media { Arc::clone(&self.pathway) } else { "".into() };
-        self.report(SessionEvent::Error { class, kind, status, pathway });
+        self.report(SessionEvent::Error {
+            class,
+            kind,
+            status,
+            pathway,
+        });
         let policy = self.settings.retry;
         match purpose {
             Purpose::Startup(stage) => self.startup_failed(stage, class),
@@ -22,13 +27,19 @@ impl Player {
                 // 410: the server wants to be left alone (specified); otherwise once more soon, then in its own time.
                 let _ = self.steering.failed(kind, status, &policy, &mut self.rng);
                 let soon = self.steering.failures() == 1;
-                let wait = if soon { Duration::from_secs(1) } else { self.pathways.ttl };
+                let wait = if soon {
+                    Duration::from_secs(1)
+                } else {
+                    self.pathways.ttl
+                };
                 self.steering.at = (status != Some(410)).then(|| self.now + wait);
             }
             Purpose::Heartbeat => {
                 let _ = self.heartbeat.failed(kind, status, &policy, &mut self.rng);
                 self.heartbeat_failures += 1;
-                let wait = self.heartbeat_interval().max(self.breaker_wait(self.heartbeat_failures));
+                let wait = self
+                    .heartbeat_interval()
+                    .max(self.breaker_wait(self.heartbeat_failures));
                 self.heartbeat.at = Some(self.now + wait);
             }
             Purpose::Playlist { kind: track, .. } => self.media_failed(track, true, kind, status),
@@ -68,7 +79,11 @@ impl Player {
         let mut rng = self.rng.clone();
         let Some(track) = self.track(kind) else { return };
         let since = *track.failing_since.get_or_insert(now);
-        let job = if playlist { &mut track.playlist } else { &mut track.segment };
+        let job = if playlist {
+            &mut track.playlist
+        } else {
+            &mut track.segment
+        };
         let after = job.failed(error, status, &policy, &mut rng);
         self.rng = rng;
         let wait = match after {
@@ -80,7 +95,10 @@ impl Player {
                     return self.switch_pathway(next, PathwaySwitchReason::Errors, now);
                 }
                 if now.saturating_sub(since) >= self.settings.fatal_after {
-                    return self.fatal(format!("no pathway left after {} s", self.settings.fatal_after.as_secs()));
+                    return self.fatal(format!(
+                        "no pathway left after {} s",
+                        self.settings.fatal_after.as_secs()
+                    ));
                 }
                 if let Some(next) = self.pathways.least_recent_failure(&self.pathway, now).cloned() {
                     // All have failed: round and round, slower each time.
@@ -93,16 +111,24 @@ impl Player {
             }
         };
         if let Some(track) = self.track(kind) {
-            let job = if playlist { &mut track.playlist } else { &mut track.segment };
+            let job = if playlist {
+                &mut track.playlist
+            } else {
+                &mut track.segment
+            };
             job.at = Some(now + wait);
         }
     }
 
     pub(super) fn switch_pathway(&mut self, to: Arc<str>, reason: PathwaySwitchReason, at: Duration) {
-        let Some(pathway) = self.ladder.iter().find(|pathway| pathway.id == to) else { return };
+        let Some(pathway) = self.ladder.iter().find(|pathway| pathway.id == to) else {
+            return;
+        };
         let from = std::mem::replace(&mut self.pathway, to);
         self.rung = self.rung.min(pathway.rungs.len().saturating_sub(1));
-        let Some(rung) = pathway.rungs.get(self.rung).cloned() else { return };
+        let Some(rung) = pathway.rungs.get(self.rung).cloned() else {
+            return;
+        };
         let uris = [(TrackKind::Video, Some(rung.video)), (TrackKind::Audio, rung.audio)];
         for (kind, uri) in uris {
             let Some(track) = self.track(kind) else { continue };

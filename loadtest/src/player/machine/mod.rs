@@ -18,9 +18,7 @@ use super::job::Job;
 use super::playlist::{Pathway, Rung};
 use super::steering::Pathways;
 use super::track::{Track, TrackKind};
-use super::{
-    Action, BandwidthEstimator, Event, FetchId, PlaybackClock, PlaybackState, PlayerSettings,
-};
+use super::{Action, BandwidthEstimator, Event, FetchId, PlaybackClock, PlaybackState, PlayerSettings};
 use crate::telemetry::{RequestClass, SessionEnd, SessionEvent};
 
 /// Who plays what.
@@ -53,9 +51,20 @@ enum Purpose {
     Startup(Stage),
     Steering,
     Heartbeat,
-    Playlist { kind: TrackKind, begun: Duration },
-    Init { kind: TrackKind, url: Url },
-    Segment { kind: TrackKind, sequence: u64, duration: Duration, bandwidth: u64 },
+    Playlist {
+        kind: TrackKind,
+        begun: Duration,
+    },
+    Init {
+        kind: TrackKind,
+        url: Url,
+    },
+    Segment {
+        kind: TrackKind,
+        sequence: u64,
+        duration: Duration,
+        bandwidth: u64,
+    },
 }
 
 impl Purpose {
@@ -68,8 +77,12 @@ impl Purpose {
             Self::Heartbeat => RequestClass::Heartbeat,
             Self::Playlist { .. } => RequestClass::Playlist,
             Self::Init { .. } => RequestClass::Init,
-            Self::Segment { kind: TrackKind::Video, .. } => RequestClass::Segment,
-            Self::Segment { kind: TrackKind::Audio, .. } => RequestClass::Audio,
+            Self::Segment {
+                kind: TrackKind::Video, ..
+            } => RequestClass::Segment,
+            Self::Segment {
+                kind: TrackKind::Audio, ..
+            } => RequestClass::Audio,
         }
     }
 }
@@ -215,7 +228,11 @@ impl Player {
 
     fn begin(&mut self) {
         self.clock = PlaybackClock::new(self.now);
-        self.stage = if self.settings.services.entitlement.is_some() { Stage::Entitlement } else { Stage::Multivariant };
+        self.stage = if self.settings.services.entitlement.is_some() {
+            Stage::Entitlement
+        } else {
+            Stage::Multivariant
+        };
         self.startup = Job::due_at(self.now);
     }
 
@@ -229,7 +246,9 @@ impl Player {
                 self.clock.forget_stall();
                 self.finish(false);
             } else {
-                self.report(SessionEvent::StallStarted { pathway: Arc::clone(&self.pathway) });
+                self.report(SessionEvent::StallStarted {
+                    pathway: Arc::clone(&self.pathway),
+                });
             }
         }
     }
@@ -294,8 +313,15 @@ impl Player {
         end.stalled_ms = millis(clock.length()) - end.startup_ms - end.played_ms;
         end.stalls = clock.stalls();
         end.gap_max_ms = self.video.as_ref().map_or(0, |video| millis(video.gap_max(self.now)));
-        end.live_latency_ms = self.video.as_ref().map_or(0, |video| millis(video.live_latency(self.now)));
-        end.mean_bitrate = if self.bits_seconds > 0.0 { (self.bits / self.bits_seconds) as u64 } else { 0 };
+        end.live_latency_ms = self
+            .video
+            .as_ref()
+            .map_or(0, |video| millis(video.live_latency(self.now)));
+        end.mean_bitrate = if self.bits_seconds > 0.0 {
+            (self.bits / self.bits_seconds) as u64
+        } else {
+            0
+        };
         end.pathway = Arc::clone(&self.pathway);
         self.clock.end();
         self.outstanding.clear();
@@ -315,11 +341,17 @@ impl Player {
     }
 
     fn rungs(&self) -> &[Rung] {
-        self.ladder.iter().find(|pathway| pathway.id == self.pathway).map_or(&[], |pathway| &pathway.rungs)
+        self.ladder
+            .iter()
+            .find(|pathway| pathway.id == self.pathway)
+            .map_or(&[], |pathway| &pathway.rungs)
     }
 
     fn heartbeat_interval(&self) -> Duration {
-        self.settings.services.heartbeat_interval.unwrap_or(Duration::from_secs(30))
+        self.settings
+            .services
+            .heartbeat_interval
+            .unwrap_or(Duration::from_secs(30))
     }
 
     /// How long the circuit breaker keeps the heartbeat silent.

@@ -38,24 +38,36 @@ impl Player {
     }
 
     pub(super) fn pump_startup(&mut self) {
-        let Some(due) = self.startup.ready(self.now) else { return };
+        let Some(due) = self.startup.ready(self.now) else {
+            return;
+        };
         let services = &self.settings.services;
         let (url, limits, post) = match (self.stage, &services.entitlement, &services.licence) {
-            (Stage::Entitlement, Some(service), _) => {
-                (service.url.clone(), Deadlines::all(service.deadline), Some(services::who(&self.identity)))
-            }
-            (Stage::Licence, _, Some(service)) => {
-                (service.url.clone(), Deadlines::all(service.deadline), Some(services::licence_request(&self.identity)))
-            }
+            (Stage::Entitlement, Some(service), _) => (
+                service.url.clone(),
+                Deadlines::all(service.deadline),
+                Some(services::who(&self.identity)),
+            ),
+            (Stage::Licence, _, Some(service)) => (
+                service.url.clone(),
+                Deadlines::all(service.deadline),
+                Some(services::licence_request(&self.identity)),
+            ),
             _ => (self.identity.url.clone(), self.settings.control, None),
         };
-        let capture = if post.is_some() { services::MAX_ANSWER } else { MAX_PLAYLIST };
+        let capture = if post.is_some() {
+            services::MAX_ANSWER
+        } else {
+            MAX_PLAYLIST
+        };
         let id = self.fetch(Purpose::Startup(self.stage), url, due, limits, capture, post);
         self.startup.send(id);
     }
 
     pub(super) fn pump_heartbeat(&mut self) {
-        let Some(due) = self.heartbeat.ready(self.now) else { return };
+        let Some(due) = self.heartbeat.ready(self.now) else {
+            return;
+        };
         let Some(service) = self.settings.services.heartbeat.clone() else {
             self.heartbeat.at = None;
             return;
@@ -72,14 +84,25 @@ impl Player {
         if let Some(due) = track.playlist.ready(now) {
             let url = track.uri.clone();
             let limits = self.settings.media;
-            let id = self.fetch(Purpose::Playlist { kind, begun: now }, url, due, limits, MAX_PLAYLIST, None);
+            let id = self.fetch(
+                Purpose::Playlist { kind, begun: now },
+                url,
+                due,
+                limits,
+                MAX_PLAYLIST,
+                None,
+            );
             if let Some(track) = self.track(kind) {
                 track.playlist.send(id);
             }
         }
         self.pass_gaps(kind);
         let goal = self.settings.buffer_goal;
-        let Some(due) = self.track(kind).and_then(|track| track.segment_due(now, goal)).filter(|due| *due <= now) else {
+        let Some(due) = self
+            .track(kind)
+            .and_then(|track| track.segment_due(now, goal))
+            .filter(|due| *due <= now)
+        else {
             return;
         };
         if kind == TrackKind::Video && self.switch_rung() {
@@ -88,11 +111,21 @@ impl Player {
         let bandwidth = self.rungs().get(self.rung).map_or(0, |rung| rung.bandwidth);
         let Some(track) = self.track(kind) else { return };
         let due = track.segment.at.unwrap_or(due);
-        let Some((segment, url, map)) = track.next_segment() else { return };
+        let Some((segment, url, map)) = track.next_segment() else {
+            return;
+        };
         let (sequence, duration) = (segment.sequence, segment.duration);
         let (purpose, url) = match (map.filter(|map| track.init.as_ref() != Some(map)), url) {
             (Some(map), _) => (Purpose::Init { kind, url: map.clone() }, map),
-            (None, Ok(url)) => (Purpose::Segment { kind, sequence, duration, bandwidth }, url),
+            (None, Ok(url)) => (
+                Purpose::Segment {
+                    kind,
+                    sequence,
+                    duration,
+                    bandwidth,
+                },
+                url,
+            ),
             // A URI that cannot be resolved is a segment that cannot be had.
             (None, Err(())) => {
                 track.append(sequence, Duration::ZERO);
@@ -126,7 +159,17 @@ impl Player {
         };
         let pathway = if media { Arc::clone(&self.pathway) } else { "".into() };
         self.outstanding.push((id, purpose));
-        let fetch = Fetch { id, class, url, post, bearer, capture, due, deadlines, pathway };
+        let fetch = Fetch {
+            id,
+            class,
+            url,
+            post,
+            bearer,
+            capture,
+            due,
+            deadlines,
+            pathway,
+        };
         self.actions.push(Action::Fetch(fetch));
         id
     }
@@ -135,7 +178,11 @@ impl Player {
     pub(super) fn switch_rung(&mut self) -> bool {
         let Some(video) = &self.video else { return false };
         let current = self.fetched_any.then_some(self.rung);
-        let situation = Situation { current, buffered: self.buffered(), segment: video.segment_length() };
+        let situation = Situation {
+            current,
+            buffered: self.buffered(),
+            segment: video.segment_length(),
+        };
         let rungs = self.rungs();
         if rungs.is_empty() || current.is_none() {
             return false;
@@ -144,7 +191,10 @@ impl Player {
         if choice == self.rung {
             return false;
         }
-        let (from, to) = (rungs.get(self.rung).map_or(0, |rung| rung.bandwidth), rungs[choice].bandwidth);
+        let (from, to) = (
+            rungs.get(self.rung).map_or(0, |rung| rung.bandwidth),
+            rungs[choice].bandwidth,
+        );
         let uri = rungs[choice].video.clone();
         self.rung = choice;
         let now = self.now;
@@ -162,7 +212,10 @@ impl Player {
         let due = self.due;
         let (limits, url) = (self.settings.media, self.video.as_ref().map(|video| video.uri.clone()));
         if let Some(url) = url {
-            let purpose = Purpose::Playlist { kind: TrackKind::Video, begun: now };
+            let purpose = Purpose::Playlist {
+                kind: TrackKind::Video,
+                begun: now,
+            };
             let id = self.fetch(purpose, url, due, limits, MAX_PLAYLIST, None);
             if let Some(video) = &mut self.video {
                 video.playlist.send(id);

@@ -73,7 +73,11 @@ impl Simulation {
 
     fn weather(&self, pathway: usize) -> Weather {
         let since = self.now.saturating_sub(Duration::from_secs(1000));
-        self.forecast.iter().rev().find(|(from, _)| *from <= since).map_or(Weather::Good, |(_, weather)| weather[pathway])
+        self.forecast
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= since)
+            .map_or(Weather::Good, |(_, weather)| weather[pathway])
     }
 
     /// Plays until `length` has passed or the session ended.
@@ -85,8 +89,13 @@ impl Simulation {
                 break;
             }
             let answer = self.waiting.iter().map(|(at, _)| *at).min();
-            let Some(next) = [answer, self.player.next_wake(), Some(end)].into_iter().flatten().min() else { break };
-            assert!(next >= self.now || self.player.next_wake() == Some(next), "time runs forwards");
+            let Some(next) = [answer, self.player.next_wake(), Some(end)].into_iter().flatten().min() else {
+                break;
+            };
+            assert!(
+                next >= self.now || self.player.next_wake() == Some(next),
+                "time runs forwards"
+            );
             self.now = self.now.max(next);
             if self.now >= end {
                 self.tell(Event::Stop);
@@ -98,7 +107,11 @@ impl Simulation {
                 self.tell(Event::Wake);
             }
         }
-        assert!(self.ended, "the player spins: {:?}", &self.log[self.log.len().saturating_sub(5)..]);
+        assert!(
+            self.ended,
+            "the player spins: {:?}",
+            &self.log[self.log.len().saturating_sub(5)..]
+        );
         match &self.log.last().unwrap().1 {
             SessionEvent::Ended(end) => end.clone(),
             other => panic!("the last report is {other:?}"),
@@ -121,16 +134,30 @@ impl Simulation {
             }
         }
         let clock = self.player.clock();
-        assert_eq!(clock.startup() + clock.played() + clock.stalled(), clock.length(), "time is accounted for");
+        assert_eq!(
+            clock.startup() + clock.played() + clock.stalled(),
+            clock.length(),
+            "time is accounted for"
+        );
         if self.player.state() == PlaybackState::Playing {
-            assert!(self.player.next_wake().is_some_and(|wake| wake <= self.now + self.player.buffered()));
+            assert!(
+                self.player
+                    .next_wake()
+                    .is_some_and(|wake| wake <= self.now + self.player.buffered())
+            );
         }
-        let segments = self.waiting.iter().filter(|(_, fetch)| fetch.class == RequestClass::Segment).count();
+        let segments = self
+            .waiting
+            .iter()
+            .filter(|(_, fetch)| fetch.class == RequestClass::Segment)
+            .count();
         assert!(segments <= 1, "one video segment at a time");
     }
 
     fn pathway(fetch: &Fetch) -> Option<usize> {
-        ["east", "west"].iter().position(|host| fetch.url.host_str() == Some(host))
+        ["east", "west"]
+            .iter()
+            .position(|host| fetch.url.host_str() == Some(host))
     }
 
     fn delay(&mut self, fetch: &Fetch) -> Duration {
@@ -166,9 +193,17 @@ impl Simulation {
         }
         let live = self.now.as_secs() / SEGMENT.as_secs();
         let edge = pathway.map_or(live, |pathway| {
-            if weather == Weather::Frozen { *self.frozen[pathway].get_or_insert(live) } else { live }
+            if weather != Weather::Frozen {
+                self.frozen[pathway] = None;
+            }
+            let edge = *self.frozen[pathway].get_or_insert(live);
+            if weather == Weather::Frozen { edge } else { live }
         });
-        let status = if weather == Weather::Stormy && self.rng.random_bool(0.1) { 404 } else { 200 };
+        let status = if weather == Weather::Stormy && self.rng.random_bool(0.1) {
+            404
+        } else {
+            200
+        };
         let stormy = weather == Weather::Stormy;
         let gap = (stormy && self.rng.random_bool(0.2)).then_some(edge);
         let body = (fetch.capture > 0).then(|| self.body(fetch, edge, gap).into_bytes());
@@ -176,7 +211,14 @@ impl Simulation {
         let first_byte = Duration::from_millis(20);
         Event::Fetched(
             fetch.id,
-            Fetched { status, body, bytes: self.size(fetch), first_byte, total, url: fetch.url.clone() },
+            Fetched {
+                status,
+                body,
+                bytes: self.size(fetch),
+                first_byte,
+                total,
+                url: fetch.url.clone(),
+            },
         )
     }
 
@@ -188,19 +230,28 @@ impl Simulation {
                     text += &format!("#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steer/one\",PATHWAY-ID=\"{pathway}\"\n");
                 }
                 for id in ["east", "west"] {
-                    text += &format!("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{id}\",NAME=\"a\",DEFAULT=YES,URI=\"http://{id}/audio/index.m3u8\"\n");
+                    text += &format!(
+                        "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{id}\",NAME=\"a\",DEFAULT=YES,URI=\"http://{id}/audio/index.m3u8\"\n"
+                    );
                     for (rung, bandwidth) in [("hi", 800_000), ("lo", 200_000)] {
-                        text += &format!("#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},AUDIO=\"{id}\",PATHWAY-ID=\"{id}\"\nhttp://{id}/{rung}/index.m3u8\n");
+                        text += &format!(
+                            "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},AUDIO=\"{id}\",PATHWAY-ID=\"{id}\"\nhttp://{id}/{rung}/index.m3u8\n"
+                        );
                     }
                 }
                 text
             }
             RequestClass::Steering => {
-                format!(r#"{{"VERSION":1,"TTL":5,"PATHWAY-PRIORITY":["{}"]}}"#, self.steering.unwrap_or("east"))
+                format!(
+                    r#"{{"VERSION":1,"TTL":5,"PATHWAY-PRIORITY":["{}"]}}"#,
+                    self.steering.unwrap_or("east")
+                )
             }
             _ => {
                 let first = edge - 9;
-                let mut text = format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-MAP:URI=\"init.mp4\"\n");
+                let mut text = format!(
+                    "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-MAP:URI=\"init.mp4\"\n"
+                );
                 for number in first..=edge {
                     text += if gap == Some(number) { "#EXT-X-GAP\n" } else { "" };
                     text += &format!("#EXTINF:2.000,\nseg_{number}.m4s\n");
@@ -220,17 +271,23 @@ impl Simulation {
         segments
             .map(|fetch| {
                 let name = fetch.url.path_segments().unwrap().next_back().unwrap();
-                name.trim_start_matches("seg_").trim_end_matches(".m4s").parse().unwrap()
+                name.trim_start_matches("seg_")
+                    .trim_end_matches(".m4s")
+                    .parse()
+                    .unwrap()
             })
             .collect()
     }
 
     /// Every media request names a rendition of the pathway it was made on.
     fn stays_on_its_pathway(&self) -> bool {
-        self.asked.iter().filter(|fetch| !fetch.pathway.is_empty()).all(|fetch| {
-            let rendition = fetch.url.path_segments().unwrap().next().unwrap().to_owned();
-            fetch.url.host_str() == Some(&*fetch.pathway) && ["hi", "lo", "audio"].contains(&&*rendition)
-        })
+        self.asked
+            .iter()
+            .filter(|fetch| !fetch.pathway.is_empty())
+            .all(|fetch| {
+                let rendition = fetch.url.path_segments().unwrap().next().unwrap().to_owned();
+                fetch.url.host_str() == Some(&*fetch.pathway) && ["hi", "lo", "audio"].contains(&&*rendition)
+            })
     }
 }
 
@@ -242,15 +299,28 @@ const fn s(seconds: u64) -> Duration {
 fn a_good_stream_plays_without_a_stall() {
     let mut simulation = Simulation::new(1, Some("east"), vec![]);
     let end = simulation.run(s(600));
-    assert_eq!((end.started, end.fatal, end.stalls, end.skipped_ms), (true, false, 0, 0));
+    assert_eq!(
+        (end.started, end.fatal, end.stalls, end.skipped_ms),
+        (true, false, 0, 0)
+    );
     assert!(end.startup_ms < 500, "{end:?}");
     assert_eq!(end.startup_ms + end.played_ms, 600_000);
     assert!((1000..=4000).contains(&end.gap_max_ms), "{end:?}");
-    assert!((4000..=9000).contains(&end.live_latency_ms), "three target durations behind: {end:?}");
+    assert!(
+        (4000..=9000).contains(&end.live_latency_ms),
+        "three target durations behind: {end:?}"
+    );
     let sequence = simulation.sequence();
-    assert!(sequence.windows(2).all(|pair| pair[1] == pair[0] + 1), "every segment once, in order");
+    assert!(
+        sequence.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "every segment once, in order"
+    );
     assert_eq!(end.rung_switches, 1, "20 Mbit/s carry the upper rung");
-    let polls = simulation.asked.iter().filter(|fetch| fetch.class == RequestClass::Steering).count();
+    let polls = simulation
+        .asked
+        .iter()
+        .filter(|fetch| fetch.class == RequestClass::Steering)
+        .count();
     assert!((118..=121).contains(&polls), "one poll a TTL: {polls}");
 }
 
@@ -268,7 +338,11 @@ fn a_dead_pathway_is_left_within_ten_seconds() {
     for weather in [Weather::Down, Weather::Silent] {
         let mut simulation = Simulation::new(2, Some("east"), vec![(s(30), [weather, Weather::Good])]);
         let end = simulation.run(s(90));
-        assert_eq!((end.fatal, &*end.pathway, end.pathway_switches), (false, "west", 1), "{weather:?}");
+        assert_eq!(
+            (end.fatal, &*end.pathway, end.pathway_switches),
+            (false, "west", 1),
+            "{weather:?}"
+        );
         let first = simulation
             .log
             .iter()
@@ -277,7 +351,13 @@ fn a_dead_pathway_is_left_within_ten_seconds() {
             .unwrap();
         assert!(first <= s(1000 + 40), "{weather:?}: {first:?}");
         let switched = |event: &SessionEvent| {
-            matches!(event, SessionEvent::PathwaySwitched { reason: PathwaySwitchReason::Errors, .. })
+            matches!(
+                event,
+                SessionEvent::PathwaySwitched {
+                    reason: PathwaySwitchReason::Errors,
+                    ..
+                }
+            )
         };
         assert_eq!(simulation.count(switched), 1);
     }
@@ -293,7 +373,11 @@ fn everything_down_is_fatal_after_the_grace_and_not_before() {
     assert!(end.fatal && end.stalled_ms > 0, "{end:?}");
     let length = end.startup_ms + end.played_ms + end.stalled_ms;
     assert!((50_000..65_000).contains(&length), "{end:?}");
-    let requests = simulation.asked.iter().filter(|fetch| fetch.class == RequestClass::Playlist).count();
+    let requests = simulation
+        .asked
+        .iter()
+        .filter(|fetch| fetch.class == RequestClass::Playlist)
+        .count();
     assert!(requests < 100, "retries back off: {requests}");
 }
 
@@ -315,8 +399,22 @@ fn time_that_runs_backwards_and_strange_events_are_harmless() {
     let player = &mut simulation.player;
     player.on(Event::Wake, Duration::ZERO);
     player.on(Event::Start, s(1001));
-    player.on(Event::Failed(crate::player::FetchId(999), Failure { kind: ErrorKind::Closed, bytes: 5 }), s(1002));
-    assert!(player.on(Event::Stop, s(1003)).iter().any(|action| matches!(action, Action::End)));
+    player.on(
+        Event::Failed(
+            crate::player::FetchId(999),
+            Failure {
+                kind: ErrorKind::Closed,
+                bytes: 5,
+            },
+        ),
+        s(1002),
+    );
+    assert!(
+        player
+            .on(Event::Stop, s(1003))
+            .iter()
+            .any(|action| matches!(action, Action::End))
+    );
     assert!(player.on(Event::Wake, s(1004)).is_empty());
     assert_eq!(player.next_wake(), None);
 }
