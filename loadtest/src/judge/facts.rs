@@ -11,8 +11,8 @@ use crate::{
 
 /// Lateness of the generator from which a second counts as saturated, in microseconds. A tenth of the shortest time a gate asks about.
 const LATE_US: u64 = 200_000;
-/// Share of the whole machine from which a second counts as saturated.
-const BUSY_SHARE: f64 = 0.97;
+/// Share of the whole machine that the generator may use by itself before a second counts as saturated.
+const BUSY_SHARE: f64 = 0.9;
 
 /// One viewer's session. Moments are milliseconds since the audience's first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -253,7 +253,7 @@ impl Facts {
 }
 
 fn saturated(health: &GeneratorHealth) -> bool {
-    health.lateness_p99_us > LATE_US || health.machine_cpu_share.unwrap_or(health.cpu_share) > BUSY_SHARE
+    health.lateness_p99_us > LATE_US || health.cpu_share > BUSY_SHARE
 }
 
 fn session_event(session: &mut Session, t: i64, event: &SessionEvent) {
@@ -310,10 +310,10 @@ mod tests {
     }
 
     #[test]
-    fn saturation_is_lateness_or_a_full_machine() {
-        let calm = GeneratorHealth { cpu_share: 0.3, machine_cpu_share: Some(0.8), ..GeneratorHealth::default() };
+    fn saturation_is_lateness_or_no_processor_left() {
+        let calm = GeneratorHealth { cpu_share: 0.3, ..GeneratorHealth::default() };
         assert!(!saturated(&calm));
         assert!(saturated(&GeneratorHealth { lateness_p99_us: 300_000, ..calm.clone() }));
-        assert!(saturated(&GeneratorHealth { machine_cpu_share: Some(0.99), ..calm }));
+        assert!(saturated(&GeneratorHealth { cpu_share: 0.95, ..calm }));
     }
 }
