@@ -14,16 +14,67 @@ use crate::handlers::answer;
 use crate::openapi;
 use crate::registry::{ResourceDef, Snapshot};
 
-const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// Groups served without being in the registry: (group, version, resource, kind, namespaced, verbs).
 const VIRTUAL: &[(&str, &str, &str, &str, bool, &[&str])] = &[
-    ("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", false, &["get", "list"]),
-    ("metrics.k8s.io", "v1beta1", "pods", "PodMetrics", true, &["get", "list"]),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false, &["create"]),
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false, &["create"]),
-    ("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", false, &["create"]),
-    ("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", false, &["create"]),
+    (
+        "metrics.k8s.io",
+        "v1beta1",
+        "nodes",
+        "NodeMetrics",
+        false,
+        &["get", "list"],
+    ),
+    (
+        "metrics.k8s.io",
+        "v1beta1",
+        "pods",
+        "PodMetrics",
+        true,
+        &["get", "list"],
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        false,
+        &["create"],
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectrulesreviews",
+        "SelfSubjectRulesReview",
+        false,
+        &["create"],
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "subjectaccessreviews",
+        "SubjectAccessReview",
+        false,
+        &["create"],
+    ),
+    (
+        "authentication.k8s.io",
+        "v1",
+        "selfsubjectreviews",
+        "SelfSubjectReview",
+        false,
+        &["create"],
+    ),
 ];
 
 /// Answers paths that are not about objects.
@@ -45,12 +96,19 @@ pub(crate) fn serve(engine: &Arc<Engine>, path: &str, parts: &Parts) -> ApiResul
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["apis"] => {
             let groups = groups(&snapshot());
-            let list = groups.iter().filter(|g| !g.0.is_empty()).map(|(g, v)| group_json(g, v)).collect::<Vec<_>>();
+            let list = groups
+                .iter()
+                .filter(|g| !g.0.is_empty())
+                .map(|(g, v)| group_json(g, v))
+                .collect::<Vec<_>>();
             json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list})
         }
         ["apis", group] => {
             let groups = groups(&snapshot());
-            let found = groups.iter().find(|(name, _)| name == group).ok_or_else(ApiError::no_such_path)?;
+            let found = groups
+                .iter()
+                .find(|(name, _)| name == group)
+                .ok_or_else(ApiError::no_such_path)?;
             let mut json = group_json(&found.0, &found.1);
             json["kind"] = "APIGroup".into();
             json["apiVersion"] = "v1".into();
@@ -68,10 +126,17 @@ pub(crate) fn serve(engine: &Arc<Engine>, path: &str, parts: &Parts) -> ApiResul
 
 fn health(path: &str, parts: &Parts) -> Option<Response<ApiBody>> {
     let known = ["/healthz", "/livez", "/readyz"].iter().any(|known| {
-        path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(known)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
     let verbose = parts.uri.query().is_some_and(|query| query.contains("verbose"));
-    known.then(|| answer::text(if verbose { "[+]ping ok\n[+]store ok\nhealthz check passed\n" } else { "ok" }))
+    known.then(|| {
+        answer::text(if verbose {
+            "[+]ping ok\n[+]store ok\nhealthz check passed\n"
+        } else {
+            "ok"
+        })
+    })
 }
 
 fn version(git: &str) -> Value {
@@ -84,7 +149,10 @@ fn version(git: &str) -> Value {
 /// Groups with their versions, the preferred one first.
 fn groups(snapshot: &Snapshot) -> Vec<(String, Vec<String>)> {
     let mut out: Vec<(String, Vec<String>)> = Vec::new();
-    let registered = snapshot.all.iter().map(|def| (def.group.as_str(), def.version.as_str()));
+    let registered = snapshot
+        .all
+        .iter()
+        .map(|def| (def.group.as_str(), def.version.as_str()));
     for (group, version) in registered.chain(VIRTUAL.iter().map(|row| (row.0, row.1))) {
         match out.iter_mut().find(|(name, _)| name == group) {
             Some((_, versions)) if versions.iter().any(|v| v == version) => {}
@@ -100,7 +168,9 @@ fn groups(snapshot: &Snapshot) -> Vec<(String, Vec<String>)> {
 
 /// Kubernetes' order of versions: general availability, then beta, then alpha; newer first.
 fn priority(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
     let major: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let tail = &rest[major.len()..];
     let number = |text: &str| text.parse().unwrap_or_default();
@@ -119,7 +189,13 @@ fn group_json(group: &str, versions: &[String]) -> Value {
 }
 
 /// (subresource, group, version, kind, verbs)
-type Subresource = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+type Subresource = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+);
 
 fn subresources(def: &ResourceDef) -> Vec<Subresource> {
     let mut out = Vec::new();
@@ -144,7 +220,11 @@ fn subresources(def: &ResourceDef) -> Vec<Subresource> {
 
 fn resource_list(snapshot: &Snapshot, group: &str, version: &str) -> ApiResult<Value> {
     let mut resources = Vec::new();
-    for def in snapshot.all.iter().filter(|def| def.group == group && def.version == version) {
+    for def in snapshot
+        .all
+        .iter()
+        .filter(|def| def.group == group && def.version == version)
+    {
         let mut entry = json!({"name": def.plural, "singularName": def.singular, "namespaced": def.namespaced,
             "kind": def.kind, "verbs": VERBS});
         if !def.short_names.is_empty() {
@@ -170,12 +250,20 @@ fn resource_list(snapshot: &Snapshot, group: &str, version: &str) -> ApiResult<V
     if resources.is_empty() && !snapshot.has_version(group, version) {
         return Err(ApiError::no_such_path());
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     Ok(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
 }
 
 fn wants_aggregated(parts: &Parts) -> bool {
-    let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     accept.split(',').any(|alternative| {
         alternative.contains("as=APIGroupDiscoveryList")
             && alternative.contains("g=apidiscovery.k8s.io")
@@ -185,7 +273,10 @@ fn wants_aggregated(parts: &Parts) -> bool {
 
 fn aggregated(snapshot: &Snapshot, core: bool) -> Response<ApiBody> {
     let mut items = Vec::new();
-    for (group, versions) in groups(snapshot).into_iter().filter(|(group, _)| group.is_empty() == core) {
+    for (group, versions) in groups(snapshot)
+        .into_iter()
+        .filter(|(group, _)| group.is_empty() == core)
+    {
         let versions = versions.iter().map(|version| {
             json!({"version": version, "freshness": "Current", "resources": aggregated_resources(snapshot, &group, version)})
         });
@@ -202,16 +293,22 @@ fn aggregated(snapshot: &Snapshot, core: bool) -> Response<ApiBody> {
 fn aggregated_resources(snapshot: &Snapshot, group: &str, version: &str) -> Vec<Value> {
     let scope = |namespaced: bool| if namespaced { "Namespaced" } else { "Cluster" };
     let mut out = Vec::new();
-    for def in snapshot.all.iter().filter(|def| def.group == group && def.version == version) {
+    for def in snapshot
+        .all
+        .iter()
+        .filter(|def| def.group == group && def.version == version)
+    {
         let own = json!({"group": group, "version": version, "kind": def.kind});
-        let below = subresources(def).into_iter().map(|(name, sub_group, sub_version, kind, verbs)| {
-            let kind = if kind.is_empty() {
-                own.clone()
-            } else {
-                json!({"group": sub_group, "version": sub_version, "kind": kind})
-            };
-            json!({"subresource": name, "responseKind": kind, "verbs": verbs})
-        });
+        let below = subresources(def)
+            .into_iter()
+            .map(|(name, sub_group, sub_version, kind, verbs)| {
+                let kind = if kind.is_empty() {
+                    own.clone()
+                } else {
+                    json!({"group": sub_group, "version": sub_version, "kind": kind})
+                };
+                json!({"subresource": name, "responseKind": kind, "verbs": verbs})
+            });
         let below = below.collect::<Vec<_>>();
         let mut entry = json!({"resource": def.plural, "responseKind": own, "scope": scope(def.namespaced),
             "singularResource": def.singular, "verbs": VERBS});
@@ -227,8 +324,10 @@ fn aggregated_resources(snapshot: &Snapshot, group: &str, version: &str) -> Vec<
         out.push(entry);
     }
     for row in VIRTUAL.iter().filter(|row| row.0 == group && row.1 == version) {
-        out.push(json!({"resource": row.2, "responseKind": {"group": group, "version": version, "kind": row.3},
-            "scope": scope(row.4), "singularResource": "", "verbs": row.5}));
+        out.push(
+            json!({"resource": row.2, "responseKind": {"group": group, "version": version, "kind": row.3},
+            "scope": scope(row.4), "singularResource": "", "verbs": row.5}),
+        );
     }
     out
 }

@@ -23,6 +23,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod patch;
+mod protobuf;
 mod registry;
 mod request;
 mod review;

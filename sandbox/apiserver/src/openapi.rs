@@ -13,16 +13,31 @@ use crate::schema::{ListKind, PatchMerge, Schema, Ty};
 
 /// `/openapi/v2`: an empty document, for clients that take JSON. Everything real is in v3.
 pub(crate) fn v2(parts: &Parts) -> ApiResult<Value> {
-    let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("*/*");
     if accept.contains("json") || accept.contains("*/*") {
-        return Ok(json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": {}, "definitions": {}}));
+        return Ok(
+            json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": {}, "definitions": {}}),
+        );
     }
     let message = "only the following media types are accepted: application/json".to_owned();
-    Err(ApiError { code: 406, reason: "NotAcceptable", message, details: None })
+    Err(ApiError {
+        code: 406,
+        reason: "NotAcceptable",
+        message,
+        details: None,
+    })
 }
 
 fn path_of(def: &ResourceDef) -> String {
-    if def.group.is_empty() { format!("api/{}", def.version) } else { format!("apis/{}/{}", def.group, def.version) }
+    if def.group.is_empty() {
+        format!("api/{}", def.version)
+    } else {
+        format!("apis/{}/{}", def.group, def.version)
+    }
 }
 
 /// `/openapi/v3`.
@@ -35,7 +50,11 @@ pub(crate) fn index(snapshot: &Snapshot) -> Value {
         }
         let mut hasher = DefaultHasher::new();
         for other in snapshot.all.iter().filter(|other| path_of(other) == path) {
-            (&other.kind, other.custom.as_ref().map(|custom| custom.openapi.to_string())).hash(&mut hasher);
+            (
+                &other.kind,
+                other.custom.as_ref().map(|custom| custom.openapi.to_string()),
+            )
+                .hash(&mut hasher);
         }
         let url = format!("/openapi/v3/{path}?hash={:016X}", hasher.finish());
         paths.insert(path, json!({"serverRelativeURL": url}));
@@ -74,8 +93,10 @@ pub(crate) fn document(snapshot: &Snapshot, segments: &[&str]) -> ApiResult<Valu
         paths.insert(format!("{collection}/{{name}}"), item_path(&reference, &gvk));
         paths.insert(collection, collection_path(&reference, &gvk));
     }
-    Ok(json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths, "components": {"schemas": schemas}}))
+    Ok(
+        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": paths, "components": {"schemas": schemas}}),
+    )
 }
 
 fn parameter(name: &str, ty: &str) -> Value {
@@ -92,13 +113,21 @@ fn operation(action: &str, reference: &Value, gvk: &Value, parameters: Value) ->
 }
 
 fn write_parameters() -> Value {
-    json!([parameter("dryRun", "string"), parameter("fieldManager", "string"), parameter("fieldValidation", "string")])
+    json!([
+        parameter("dryRun", "string"),
+        parameter("fieldManager", "string"),
+        parameter("fieldValidation", "string")
+    ])
 }
 
 fn collection_path(reference: &Value, gvk: &Value) -> Value {
     let mut post = operation("post", reference, gvk, write_parameters());
     post["requestBody"] = json!({"content": {"application/json": {"schema": reference}}});
-    let list = json!([parameter("labelSelector", "string"), parameter("fieldSelector", "string"), parameter("watch", "boolean")]);
+    let list = json!([
+        parameter("labelSelector", "string"),
+        parameter("fieldSelector", "string"),
+        parameter("watch", "boolean")
+    ]);
     json!({"get": operation("list", reference, gvk, list), "post": post})
 }
 
@@ -191,8 +220,11 @@ fn properties(mut out: Value, schema: &Schema, def: &ResourceDef, schemas: &mut 
     for (name, property) in &schema.properties {
         let rendered = render(property, def, schemas);
         // Siblings of a `$ref` are ignored, so it goes into an allOf of its own, as upstream writes it.
-        out["properties"][name] =
-            if rendered.get("$ref").is_some() { json!({"allOf": [rendered], "default": {}}) } else { rendered };
+        out["properties"][name] = if rendered.get("$ref").is_some() {
+            json!({"allOf": [rendered], "default": {}})
+        } else {
+            rendered
+        };
     }
     out
 }

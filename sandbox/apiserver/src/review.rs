@@ -32,7 +32,15 @@ pub(crate) fn serve(path: &ResourcePath, parts: &Parts, body: &Bytes) -> ApiResu
     if parts.method != Method::POST {
         return Err(ApiError::method_not_allowed());
     }
-    let mut review = decode::parse(body, false)?;
+    let content_type = parts
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let mut review = if content_type.is_some_and(|found| found.starts_with(crate::protobuf::CONTENT_TYPE)) {
+        decode::protobuf(body)?
+    } else {
+        decode::parse(body, false)?
+    };
     if !review.is_object() {
         return Err(ApiError::bad_request(
             "the object provided is unrecognized (must be of type Object)",

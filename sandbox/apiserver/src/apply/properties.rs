@@ -37,18 +37,28 @@ fn config(prefix: &'static str) -> impl Strategy<Value = Value> {
         .prop_map(move |(data, ports, tags, args)| {
             let mut out = Map::new();
             if !data.is_empty() {
-                let data = data.into_iter().map(|(k, v)| (format!("{prefix}{k}"), Value::from(v))).collect();
+                let data = data
+                    .into_iter()
+                    .map(|(k, v)| (format!("{prefix}{k}"), Value::from(v)))
+                    .collect();
                 out.insert("data".into(), Value::Object(data));
             }
             if !ports.is_empty() {
                 let ports = ports.into_iter().map(|((port, protocol), name)| {
                     // TCP is the default of the key, so leaving it out names the same item.
-                    if protocol == "TCP" { json!({"port": port, "name": name}) } else { json!({"port": port, "protocol": protocol, "name": name}) }
+                    if protocol == "TCP" {
+                        json!({"port": port, "name": name})
+                    } else {
+                        json!({"port": port, "protocol": protocol, "name": name})
+                    }
                 });
                 out.insert("ports".into(), ports.collect());
             }
             if !tags.is_empty() {
-                out.insert("tags".into(), tags.into_iter().map(|t| Value::from(format!("{prefix}{t}"))).collect());
+                out.insert(
+                    "tags".into(),
+                    tags.into_iter().map(|t| Value::from(format!("{prefix}{t}"))).collect(),
+                );
             }
             if let (Some(args), "a") = (args, prefix) {
                 out.insert("args".into(), json!(args));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Strictness;
 use crate::crd::{default, prune};
 use crate::error::{ApiError, ApiResult};
+use crate::protobuf::DecodeError;
 use crate::registry::ResourceDef;
 
 /// Parses a body: JSON, or YAML where `yaml` says so.
@@ -15,6 +16,17 @@ pub(crate) fn parse(body: &[u8], yaml: bool) -> ApiResult<Value> {
             .map_err(|error| ApiError::bad_request(format!("error decoding YAML: {error}")));
     }
     serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("error decoding JSON: {error}")))
+}
+
+/// Parses a protobuf body of one of the few kinds that may come as such.
+pub(crate) fn protobuf(body: &[u8]) -> ApiResult<Value> {
+    crate::protobuf::decode(body).map_err(|error| match error {
+        DecodeError::Malformed => ApiError::bad_request(error.to_string()),
+        DecodeError::Unsupported(_) => {
+            let found = format!("{}: {error}", crate::protobuf::CONTENT_TYPE);
+            ApiError::unsupported_media_type(&found, "application/json, application/yaml")
+        }
+    })
 }
 
 /// Checks that the object is of the resource's kind and version, and fills both in.

@@ -12,7 +12,11 @@ use crate::nodes::LogOptions;
 /// GET of `pods/NAME/log`.
 pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (namespace, name) = (call.namespace(), call.name());
-    let pod = call.engine.store.get(&call.def.storage, namespace, name).ok_or_else(|| call.def.not_found(name))?;
+    let pod = call
+        .engine
+        .store
+        .get(&call.def.storage, namespace, name)
+        .ok_or_else(|| call.def.not_found(name))?;
     let container = container(&pod.value, name, call.query.get("container"))?;
     if let Some(reason) = waiting(&pod.value, &container)
         && !call.query.flag("previous")
@@ -27,11 +31,18 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
         previous: call.query.flag("previous"),
         timestamps: call.query.flag("timestamps"),
     };
-    let nodes = call.engine.nodes().ok_or_else(|| ApiError::unavailable("no node serves logs yet"))?;
+    let nodes = call
+        .engine
+        .nodes()
+        .ok_or_else(|| ApiError::unavailable("no node serves logs yet"))?;
     let deadline = call.engine.config.proxy_timeout;
     let opened = tokio::time::timeout(deadline, nodes.logs(namespace, name, options)).await;
     let stream = match opened {
-        Err(_) => return Err(ApiError::timeout(format!("the node did not open the log of {name} within {deadline:?}"))),
+        Err(_) => {
+            return Err(ApiError::timeout(format!(
+                "the node did not open the log of {name} within {deadline:?}"
+            )));
+        }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(ApiError::bad_request(error.to_string()));
         }
@@ -40,7 +51,9 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     };
     let body = stream.map(|chunk| chunk.map_err(|error| Box::new(error) as BodyError));
     let mut response = Response::new(ApiBody::Stream(body.boxed()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
 }
 
@@ -48,7 +61,9 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
 fn container(pod: &Value, name: &str, wanted: Option<&str>) -> ApiResult<String> {
     let names = |list: &str| -> Vec<String> {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
-        containers.filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+        containers
+            .filter_map(|c| c["name"].as_str().map(str::to_owned))
+            .collect()
     };
     let main = names("containers");
     match wanted {
@@ -57,7 +72,9 @@ fn container(pod: &Value, name: &str, wanted: Option<&str>) -> ApiResult<String>
             if known.iter().any(|container| container == wanted) {
                 Ok(wanted.to_owned())
             } else {
-                Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {name}")))
+                Err(ApiError::bad_request(format!(
+                    "container {wanted} is not valid for pod {name}"
+                )))
             }
         }
         None => match main.as_slice() {
@@ -73,7 +90,9 @@ fn container(pod: &Value, name: &str, wanted: Option<&str>) -> ApiResult<String>
 /// Why a container has not started yet.
 fn waiting(pod: &Value, container: &str) -> Option<String> {
     let statuses = ["containerStatuses", "initContainerStatuses"];
-    let mut statuses = statuses.iter().flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
+    let mut statuses = statuses
+        .iter()
+        .flat_map(|list| pod["status"][*list].as_array().into_iter().flatten());
     match statuses.find(|status| status["name"] == container) {
         None => Some("ContainerCreating".to_owned()),
         Some(status) if status["restartCount"].as_i64().unwrap_or_default() > 0 => None,

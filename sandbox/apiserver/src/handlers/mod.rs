@@ -60,6 +60,7 @@ impl Call {
         match content_type {
             "" | "application/json" => crate::engine::decode::parse(&self.body, false),
             "application/yaml" => crate::engine::decode::parse(&self.body, true),
+            crate::protobuf::CONTENT_TYPE => crate::engine::decode::protobuf(&self.body),
             other => Err(ApiError::unsupported_media_type(
                 other,
                 "application/json, application/yaml",

@@ -35,15 +35,25 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     if scheme == "https" {
         return Err(ApiError::bad_request("the proxy speaks plain http to pods"));
     }
-    let target = if call.def.kind == "Pod" { pod_target(call, name, port)? } else { service_target(call, name, port)? };
+    let target = if call.def.kind == "Pod" {
+        pod_target(call, name, port)?
+    } else {
+        service_target(call, name, port)?
+    };
     let deadline = call.engine.config.proxy_timeout;
     let failed = |why: &dyn std::fmt::Display| {
-        ApiError::unavailable(format!("error trying to reach {} on port {}: {why}", target.pod, target.port))
+        ApiError::unavailable(format!(
+            "error trying to reach {} on port {}: {why}",
+            target.pod, target.port
+        ))
     };
     match tokio::time::timeout(deadline, forward(call, &target)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(failed(&error)),
-        Err(_) => Err(ApiError { code: 504, ..failed(&format!("no answer within {deadline:?}")) }),
+        Err(_) => Err(ApiError {
+            code: 504,
+            ..failed(&format!("no answer within {deadline:?}"))
+        }),
     }
 }
 
@@ -57,7 +67,11 @@ fn split_name(name: &str) -> (&str, &str, &str) {
 }
 
 fn pod_target(call: &Call, name: &str, port: &str) -> ApiResult<Target> {
-    let pod = call.engine.store.get("/pods", call.namespace(), name).ok_or_else(|| call.def.not_found(name))?;
+    let pod = call
+        .engine
+        .store
+        .get("/pods", call.namespace(), name)
+        .ok_or_else(|| call.def.not_found(name))?;
     let ports = || {
         let containers = pod.value["spec"]["containers"].as_array().into_iter().flatten();
         containers.flat_map(|container| container["ports"].as_array().into_iter().flatten())
@@ -65,41 +79,69 @@ fn pod_target(call: &Call, name: &str, port: &str) -> ApiResult<Target> {
     let number = |port: &Value| port["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok());
     let port = match port {
         "" => ports().next().and_then(number).or(Some(80)),
-        text => text.parse().ok().or_else(|| ports().find(|p| p["name"] == text).and_then(number)),
+        text => text
+            .parse()
+            .ok()
+            .or_else(|| ports().find(|p| p["name"] == text).and_then(number)),
     };
     let port = port.ok_or_else(|| ApiError::bad_request(format!("invalid port in {:?}", call.name())))?;
-    Ok(Target { pod: name.to_owned(), port })
+    Ok(Target {
+        pod: name.to_owned(),
+        port,
+    })
 }
 
 /// A ready endpoint of the service, any of them.
 fn service_target(call: &Call, name: &str, port: &str) -> ApiResult<Target> {
     let (store, namespace) = (&call.engine.store, call.namespace());
-    let service = store.get("/services", namespace, name).ok_or_else(|| call.def.not_found(name))?;
-    let ports = service.value["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let service = store
+        .get("/services", namespace, name)
+        .ok_or_else(|| call.def.not_found(name))?;
+    let ports = service.value["spec"]["ports"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let wanted = match port {
         "" => ports.first(),
-        text => ports.iter().find(|p| p["name"] == text || p["port"].to_string() == text),
+        text => ports
+            .iter()
+            .find(|p| p["name"] == text || p["port"].to_string() == text),
     };
-    let wanted = wanted.ok_or_else(|| ApiError::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
+    let wanted =
+        wanted.ok_or_else(|| ApiError::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
     let port_name = wanted["name"].as_str().unwrap_or_default();
-    let slices = store.list("discovery.k8s.io/endpointslices", Some(namespace), None, None, |slice| {
-        slice.value["metadata"]["labels"]["kubernetes.io/service-name"] == name
-    });
+    let slices = store.list(
+        "discovery.k8s.io/endpointslices",
+        Some(namespace),
+        None,
+        None,
+        |slice| slice.value["metadata"]["labels"]["kubernetes.io/service-name"] == name,
+    );
     let mut targets = Vec::new();
     for slice in &slices.items {
         let mut ports = slice.value["ports"].as_array().into_iter().flatten();
         let port = ports.find(|p| p["name"].as_str().unwrap_or_default() == port_name);
-        let Some(port) = port.and_then(|p| p["port"].as_u64()).and_then(|p| u16::try_from(p).ok()) else { continue };
+        let Some(port) = port
+            .and_then(|p| p["port"].as_u64())
+            .and_then(|p| u16::try_from(p).ok())
+        else {
+            continue;
+        };
         for endpoint in slice.value["endpoints"].as_array().into_iter().flatten() {
             if endpoint["conditions"]["ready"] != false
                 && let Some(pod) = endpoint["targetRef"]["name"].as_str()
             {
-                targets.push(Target { pod: pod.to_owned(), port });
+                targets.push(Target {
+                    pod: pod.to_owned(),
+                    port,
+                });
             }
         }
     }
     if targets.is_empty() {
-        return Err(ApiError::unavailable(format!("no endpoints available for service {name:?}")));
+        return Err(ApiError::unavailable(format!(
+            "no endpoints available for service {name:?}"
+        )));
     }
     let index = rand::rng().random_range(0..targets.len());
     Ok(targets.swap_remove(index))
@@ -116,7 +158,11 @@ async fn forward(call: &Call, target: &Target) -> Result<Response<ApiBody>, Body
         }
     });
     let guard = AbortOnDrop(connection.abort_handle());
-    let mut uri = if call.path.rest.is_empty() { "/".to_owned() } else { call.path.rest.clone() };
+    let mut uri = if call.path.rest.is_empty() {
+        "/".to_owned()
+    } else {
+        call.path.rest.clone()
+    };
     if let Some(query) = call.parts.uri.query() {
         uri.push('?');
         uri.push_str(query);
@@ -126,7 +172,10 @@ async fn forward(call: &Call, target: &Target) -> Result<Response<ApiBody>, Body
     *request.uri_mut() = uri.parse::<Uri>()?;
     *request.headers_mut() = end_to_end(&call.parts.headers);
     request.headers_mut().remove(header::AUTHORIZATION);
-    request.headers_mut().insert(header::HOST, HeaderValue::from_str(&format!("{}:{}", target.pod, target.port))?);
+    request.headers_mut().insert(
+        header::HOST,
+        HeaderValue::from_str(&format!("{}:{}", target.pod, target.port))?,
+    );
     let (parts, body) = sender.send_request(request).await?.into_parts();
     let idle = call.engine.config.proxy_timeout;
     let chunks = futures::stream::unfold((body.into_data_stream(), guard), move |(mut body, guard)| async move {

@@ -15,11 +15,17 @@ use crate::registry::{ResourceDef, Scale};
 /// GET, PUT and PATCH of `scale`.
 pub(crate) fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     let def = &call.def;
-    let Some(paths) = &def.scale else { return Err(ApiError::no_such_path()) };
+    let Some(paths) = &def.scale else {
+        return Err(ApiError::no_such_path());
+    };
     let (namespace, name) = (call.namespace(), call.name());
     let change: Box<dyn Fn(&Value) -> ApiResult<Value>> = match call.parts.method {
         Method::GET => {
-            let object = call.engine.store.get(&def.storage, namespace, name).ok_or_else(|| def.not_found(name))?;
+            let object = call
+                .engine
+                .store
+                .get(&def.storage, namespace, name)
+                .ok_or_else(|| def.not_found(name))?;
             return Ok(answer::json(&render(def, paths, &def.from_storage(&object.value))));
         }
         Method::PUT => {
@@ -40,26 +46,37 @@ pub(crate) fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
         }
         _ => return Err(ApiError::method_not_allowed()),
     };
-    let done = call.engine.update(def, namespace, name, &call.write_options()?, |current| {
-        let scale = change(&render(def, paths, current))?;
-        let replicas = scale["spec"].get("replicas").filter(|r| !r.is_null()).cloned().unwrap_or_else(|| 0.into());
-        if replicas.as_i64().is_none_or(|n| n < 0) {
-            let detail = "must be greater than or equal to 0";
-            let cause = Cause::invalid("spec.replicas", &replicas, detail);
-            return Err(ApiError::invalid("autoscaling", "Scale", name, &[cause]));
-        }
-        let mut object = current.clone();
-        jsonpath::set(&mut object, &paths.spec_path, replicas);
-        if let Some(version) = scale["metadata"]["resourceVersion"].as_str().filter(|v| !v.is_empty()) {
-            object["metadata"]["resourceVersion"] = version.into();
-        }
-        Ok(Proposal { object, managed: false })
-    })?;
+    let done = call
+        .engine
+        .update(def, namespace, name, &call.write_options()?, |current| {
+            let scale = change(&render(def, paths, current))?;
+            let replicas = scale["spec"]
+                .get("replicas")
+                .filter(|r| !r.is_null())
+                .cloned()
+                .unwrap_or_else(|| 0.into());
+            if replicas.as_i64().is_none_or(|n| n < 0) {
+                let detail = "must be greater than or equal to 0";
+                let cause = Cause::invalid("spec.replicas", &replicas, detail);
+                return Err(ApiError::invalid("autoscaling", "Scale", name, &[cause]));
+            }
+            let mut object = current.clone();
+            jsonpath::set(&mut object, &paths.spec_path, replicas);
+            if let Some(version) = scale["metadata"]["resourceVersion"].as_str().filter(|v| !v.is_empty()) {
+                object["metadata"]["resourceVersion"] = version.into();
+            }
+            Ok(Proposal { object, managed: false })
+        })?;
     Ok(answer::json(&render(def, paths, &def.from_storage(&done.object.value))))
 }
 
 fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
-    let number = |path: &str| jsonpath::find(object, path).first().and_then(|v| v.as_i64()).unwrap_or_default();
+    let number = |path: &str| {
+        jsonpath::find(object, path)
+            .first()
+            .and_then(|v| v.as_i64())
+            .unwrap_or_default()
+    };
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {
@@ -67,9 +84,11 @@ fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
         }
     }
     let selector = match (&def.custom, &paths.selector_path) {
-        (Some(_), Some(path)) => {
-            jsonpath::find(object, path).first().and_then(|v| v.as_str()).unwrap_or_default().to_owned()
-        }
+        (Some(_), Some(path)) => jsonpath::find(object, path)
+            .first()
+            .and_then(|v| v.as_str())
+            .unwrap_or_default()
+            .to_owned(),
         (Some(_), None) => String::new(),
         (None, _) => selector_text(&object["spec"]["selector"]),
     };
@@ -88,7 +107,13 @@ fn selector_text(selector: &Value) -> String {
     let mut parts: Vec<String> = labels.map(|(key, value)| format!("{key}={}", text(value))).collect();
     for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
         let key = text(&expression["key"]);
-        let values = expression["values"].as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(",");
+        let values = expression["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(text)
+            .collect::<Vec<_>>()
+            .join(",");
         parts.push(match expression["operator"].as_str() {
             Some("In") => format!("{key} in ({values})"),
             Some("NotIn") => format!("{key} notin ({values})"),

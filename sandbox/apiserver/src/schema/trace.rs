@@ -200,7 +200,11 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         if let Some(None) = known {
             // A type inside itself (JSONSchemaProps) is open from the second level on.
             *self.out = Schema::any().clone();
-            return visitor.visit_map(Fields { tracer: self.tracer, fields: [].iter_mut(), current: None });
+            return visitor.visit_map(Fields {
+                tracer: self.tracer,
+                fields: [].iter_mut(),
+                current: None,
+            });
         }
         self.tracer.known.borrow_mut().insert(key, None);
         let mut traced: Vec<(&'static str, Arc<Schema>)> = fields.iter().map(|f| (*f, Arc::default())).collect();

@@ -231,8 +231,14 @@ async fn a_dry_run_answers_and_changes_nothing() {
     assert_eq!(refused(api.get("a").await).code, 404);
     create_config_map(&cluster.client, "a").await;
     let before = cluster.server.revision();
-    let params = PatchParams { dry_run: true, ..PatchParams::default() };
-    let patched = api.patch("a", &params, &Patch::Merge(json!({"data": {"k": "w"}}))).await.unwrap();
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    let patched = api
+        .patch("a", &params, &Patch::Merge(json!({"data": {"k": "w"}})))
+        .await
+        .unwrap();
     assert_eq!(patched.data.unwrap()["k"], "w");
     api.delete(
         "a",

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use crate::common::{Cluster, connect, create_config_map, pod, raw};
 
 async fn get(cluster: &Cluster, path: &str, accept: &str) -> Value {
-    let request = http::Request::get(path).header("accept", accept).body(kube::client::Body::empty()).unwrap();
+    let request = http::Request::get(path)
+        .header("accept", accept)
+        .body(kube::client::Body::empty())
+        .unwrap();
     let response = cluster.client.send(request).await.unwrap();
     assert_eq!(response.status(), 200, "{path}");
     serde_json::from_slice(&response.into_body().collect_bytes().await.unwrap()).unwrap()
@@ -18,11 +21,19 @@ async fn get(cluster: &Cluster, path: &str, accept: &str) -> Value {
 async fn kube_discovers_what_is_served() {
     let cluster = connect().await;
     assert_eq!(cluster.client.apiserver_version().await.unwrap().git_version, "v1.36.0");
-    let discovery = kube::discovery::Discovery::new(cluster.client.clone()).run().await.unwrap();
+    let discovery = kube::discovery::Discovery::new(cluster.client.clone())
+        .run()
+        .await
+        .unwrap();
     let apps = discovery.get("apps").unwrap();
     let (resource, capabilities) = apps.recommended_kind("Deployment").unwrap();
     assert_eq!(resource.plural, "deployments");
-    assert!(capabilities.subresources.iter().any(|(sub, _)| sub.plural.ends_with("scale")));
+    assert!(
+        capabilities
+            .subresources
+            .iter()
+            .any(|(sub, _)| sub.plural.ends_with("scale"))
+    );
     assert!(discovery.get("").unwrap().recommended_kind("Pod").is_some());
 }
 
@@ -32,9 +43,18 @@ async fn aggregated_discovery_is_one_document() {
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let apis = get(&cluster, "/apis", accept).await;
     assert_eq!(apis["kind"], "APIGroupDiscoveryList");
-    let apps = apis["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps").unwrap();
-    let deployments =
-        apps["versions"][0]["resources"].as_array().unwrap().iter().find(|r| r["resource"] == "deployments").unwrap();
+    let apps = apis["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|g| g["metadata"]["name"] == "apps")
+        .unwrap();
+    let deployments = apps["versions"][0]["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["resource"] == "deployments")
+        .unwrap();
     assert_eq!(deployments["responseKind"]["kind"], "Deployment");
     assert_eq!(deployments["shortNames"], json!(["deploy"]));
     // Without the header the old form is served.
@@ -48,7 +68,13 @@ async fn openapi_says_that_fields_are_validated() {
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
     let document = get(&cluster, url, "application/json").await;
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert!(patch["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "fieldValidation"));
+    assert!(
+        patch["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|p| p["name"] == "fieldValidation")
+    );
     assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
     // Every reference leads somewhere.
     fn references(value: &Value, out: &mut Vec<String>) {
@@ -65,7 +91,12 @@ async fn openapi_says_that_fields_are_validated() {
     references(&document, &mut found);
     assert!(!found.is_empty());
     for reference in found {
-        assert!(document.pointer(reference.trim_start_matches('#')).is_some_and(Value::is_object), "{reference}");
+        assert!(
+            document
+                .pointer(reference.trim_start_matches('#'))
+                .is_some_and(Value::is_object),
+            "{reference}"
+        );
     }
 }
 
@@ -73,11 +104,17 @@ async fn openapi_says_that_fields_are_validated() {
 async fn tables_show_columns_and_rows() {
     let cluster = connect().await;
     let api: Api<Pod> = Api::default_namespaced(cluster.client.clone());
-    api.create(&PostParams::default(), &serde_json::from_value(pod("a")).unwrap()).await.unwrap();
+    api.create(&PostParams::default(), &serde_json::from_value(pod("a")).unwrap())
+        .await
+        .unwrap();
     let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
     let table = get(&cluster, "/api/v1/namespaces/default/pods", accept).await;
-    let columns: Vec<&str> =
-        table["columnDefinitions"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let columns: Vec<&str> = table["columnDefinitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
     assert_eq!(columns[..5], ["Name", "Ready", "Status", "Restarts", "Age"]);
     let cells = table["rows"][0]["cells"].as_array().unwrap();
     assert_eq!(cells[..4], [json!("a"), json!("0/1"), json!("Pending"), json!("0")]);
@@ -87,8 +124,17 @@ async fn tables_show_columns_and_rows() {
 async fn everybody_may_do_everything() {
     let cluster = connect().await;
     let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-    let review = serde_json::from_value(json!({"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods"}}})).unwrap();
-    assert!(api.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed);
+    let review =
+        serde_json::from_value(json!({"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods"}}}))
+            .unwrap();
+    assert!(
+        api.create(&PostParams::default(), &review)
+            .await
+            .unwrap()
+            .status
+            .unwrap()
+            .allowed
+    );
 }
 
 #[tokio::test]
@@ -102,5 +148,12 @@ async fn health_and_metadata_only_requests() {
     let api: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::default_namespaced(cluster.client.clone());
     let metadata = api.get_metadata("a").await.unwrap();
     assert_eq!(metadata.metadata.name.as_deref(), Some("a"));
-    assert_eq!(api.list_metadata(&kube::api::ListParams::default()).await.unwrap().items.len(), 1);
+    assert_eq!(
+        api.list_metadata(&kube::api::ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
 }

@@ -30,7 +30,10 @@ impl Kubectl<'_> {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(input.to_string().as_bytes()).await.unwrap();
         drop(stdin);
-        let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("kubectl hangs").unwrap();
+        let output = tokio::time::timeout(DEADLINE, child.wait_with_output())
+            .await
+            .expect("kubectl hangs")
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.success(), text(output.stdout), text(output.stderr))
     }
@@ -55,55 +58,118 @@ async fn kubectl_works_as_usual() {
     let kubectl = Kubectl { home: home.path() };
     let none = Value::Null;
 
-    assert!(kubectl.run(&["version"], &none).await.contains("Server Version: v1.36.0"));
+    assert!(
+        kubectl
+            .run(&["version"], &none)
+            .await
+            .contains("Server Version: v1.36.0")
+    );
     assert!(kubectl.run(&["api-resources"], &none).await.contains("deployments"));
 
     // Client-side apply: created, unchanged, configured.
     let mut web = deployment("web");
-    assert_eq!(kubectl.run(&["apply", "-f", "-"], &web).await.trim(), "deployment.apps/web created");
-    assert_eq!(kubectl.run(&["apply", "-f", "-"], &web).await.trim(), "deployment.apps/web unchanged");
+    assert_eq!(
+        kubectl.run(&["apply", "-f", "-"], &web).await.trim(),
+        "deployment.apps/web created"
+    );
+    assert_eq!(
+        kubectl.run(&["apply", "-f", "-"], &web).await.trim(),
+        "deployment.apps/web unchanged"
+    );
     web["spec"]["replicas"] = json!(3);
-    assert_eq!(kubectl.run(&["apply", "-f", "-"], &web).await.trim(), "deployment.apps/web configured");
+    assert_eq!(
+        kubectl.run(&["apply", "-f", "-"], &web).await.trim(),
+        "deployment.apps/web configured"
+    );
     let mut wrong = web.clone();
     wrong["spec"]["foo"] = json!(1);
     let (ok, _, err) = kubectl.try_run(&["apply", "-f", "-"], &wrong).await;
-    assert!(!ok && err.contains("strict decoding error: unknown field \"spec.foo\""), "{err}");
+    assert!(
+        !ok && err.contains("strict decoding error: unknown field \"spec.foo\""),
+        "{err}"
+    );
 
     // Server-side apply, and its conflict.
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"k": "1"}});
-    let applied = kubectl.run(&["apply", "--server-side", "--field-manager=one", "-f", "-"], &map).await;
+    let applied = kubectl
+        .run(&["apply", "--server-side", "--field-manager=one", "-f", "-"], &map)
+        .await;
     assert_eq!(applied.trim(), "configmap/m serverside-applied");
     let mut other = map.clone();
     other["data"]["k"] = json!("2");
-    let (ok, _, err) = kubectl.try_run(&["apply", "--server-side", "--field-manager=two", "-f", "-"], &other).await;
+    let (ok, _, err) = kubectl
+        .try_run(&["apply", "--server-side", "--field-manager=two", "-f", "-"], &other)
+        .await;
     assert!(!ok && err.contains("conflict with \"one\": .data.k"), "{err}");
 
     let table = kubectl.run(&["get", "deploy,cm"], &none).await;
-    assert!(table.contains("READY") && table.contains("0/3") && table.contains("configmap/m"), "{table}");
-    assert!(kubectl.run(&["get", "deploy", "web", "-o", "yaml"], &none).await.contains("replicas: 3"));
+    assert!(
+        table.contains("READY") && table.contains("0/3") && table.contains("configmap/m"),
+        "{table}"
+    );
+    assert!(
+        kubectl
+            .run(&["get", "deploy", "web", "-o", "yaml"], &none)
+            .await
+            .contains("replicas: 3")
+    );
     let described = kubectl.run(&["describe", "deployment", "web"], &none).await;
     assert!(described.contains("Replicas:               3 desired"), "{described}");
-    assert!(kubectl.run(&["explain", "deployment.spec.replicas"], &none).await.contains("<integer>"));
+    assert!(
+        kubectl
+            .run(&["explain", "deployment.spec.replicas"], &none)
+            .await
+            .contains("<integer>")
+    );
     kubectl.run(&["scale", "deployment/web", "--replicas=2"], &none).await;
     kubectl.run(&["label", "deployment/web", "tier=edge"], &none).await;
     kubectl.run(&["annotate", "cm/m", "note=hello"], &none).await;
     kubectl.run(&["create", "namespace", "team"], &none).await;
+    kubectl
+        .run(&["create", "configmap", "made", "--from-literal=a=b"], &none)
+        .await;
+    assert_eq!(
+        kubectl
+            .run(&["get", "cm", "made", "-o", "jsonpath={.data.a}"], &none)
+            .await,
+        "b"
+    );
+    kubectl
+        .run(&["create", "deployment", "made", "--image=web:2"], &none)
+        .await;
     kubectl.run(&["auth", "can-i", "delete", "pods"], &none).await;
 
     // Waiting for a condition that somebody else sets.
-    let wait = kubectl.run(&["wait", "--for=condition=Available", "deployment/web", "--timeout=15s"], &none);
+    let wait = kubectl.run(
+        &["wait", "--for=condition=Available", "deployment/web", "--timeout=15s"],
+        &none,
+    );
     let set = async {
         let client = server.client("default");
         let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::default_namespaced(client);
         let status = json!({"status": {"conditions": [{"type": "Available", "status": "True"}]}});
-        api.patch_status("web", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(status)).await.unwrap();
+        api.patch_status(
+            "web",
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(status),
+        )
+        .await
+        .unwrap();
     };
     let (waited, ()) = tokio::join!(wait, set);
     assert!(waited.contains("condition met"), "{waited}");
 
-    assert!(kubectl.run(&["delete", "deployment/web", "cm/m"], &none).await.contains("deleted"));
+    assert!(
+        kubectl
+            .run(&["delete", "deployment/web", "cm/m"], &none)
+            .await
+            .contains("deleted")
+    );
     kubectl.run(&["delete", "namespace", "team"], &none).await;
     let client = server.client("default");
     let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = kube::Api::default_namespaced(client);
-    eventually("the map is gone", || async { api.get_opt("m").await.unwrap().is_none().then_some(()) }).await;
+    eventually("the map is gone", || async {
+        api.get_opt("m").await.unwrap().is_none().then_some(())
+    })
+    .await;
 }

@@ -11,4 +11,5 @@ mod custom;
 mod discovery;
 mod kubectl;
 mod nodes;
+mod speed;
 mod watch;
