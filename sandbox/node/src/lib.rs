@@ -4,6 +4,7 @@
 //! fault is what that proxy does to the bytes. Everything talks to the API server through an ordinary client.
 
 pub mod agent;
+pub mod chaos;
 pub mod key;
 pub mod network;
 pub mod quantity;

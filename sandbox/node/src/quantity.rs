@@ -11,7 +11,9 @@ pub struct QuantityError(pub String);
 pub fn parse(text: &str) -> Result<f64, QuantityError> {
     let bad = || QuantityError(text.to_owned());
     let trimmed = text.trim();
-    let split = trimmed.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(trimmed.len());
+    let split = trimmed
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(trimmed.len());
     let (number, suffix) = trimmed.split_at(split);
     let value: f64 = number.parse().map_err(|_| bad())?;
     let factor = match suffix {

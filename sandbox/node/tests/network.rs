@@ -16,7 +16,11 @@ const PORT: u16 = 8080;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn network(hang: Duration) -> Network {
-    Network::new(NetworkConfig { seed: 1, hang, ..NetworkConfig::default() })
+    Network::new(NetworkConfig {
+        seed: 1,
+        hang,
+        ..NetworkConfig::default()
+    })
 }
 
 fn pod(name: &str) -> PodKey {
@@ -28,16 +32,29 @@ fn service(name: &str) -> ServiceKey {
 }
 
 fn target(name: &str) -> LinkTarget {
-    LinkTarget { service: service(name), hostname: None }
+    LinkTarget {
+        service: service(name),
+        hostname: None,
+    }
 }
 
 fn backend(ip: Ipv4Addr, name: &str) -> Backend {
-    Backend { ip, port: PORT, pod: Some(pod(name)), hostname: None }
+    Backend {
+        ip,
+        port: PORT,
+        pod: Some(pod(name)),
+        hostname: None,
+    }
 }
 
 fn table(name: &str, backends: Vec<Backend>) -> ServiceTable {
-    let entry = ServiceEntry { ports: BTreeMap::from([(PORT, backends)]), ..ServiceEntry::default() };
-    ServiceTable { services: BTreeMap::from([(service(name), entry)]) }
+    let entry = ServiceEntry {
+        ports: BTreeMap::from([(PORT, backends)]),
+        ..ServiceEntry::default()
+    };
+    ServiceTable {
+        services: BTreeMap::from([(service(name), entry)]),
+    }
 }
 
 /// A server that reads its whole request, then answers `name:request` and closes.
@@ -88,7 +105,9 @@ async fn ask(host: &str, request: &str) -> std::io::Result<String> {
         stream.read_to_string(&mut answer).await?;
         Ok(answer)
     };
-    timeout(DEADLINE, exchange).await.expect("no answer and no error within the deadline")
+    timeout(DEADLINE, exchange)
+        .await
+        .expect("no answer and no error within the deadline")
 }
 
 async fn download(host: &str) -> (usize, Duration) {
@@ -107,13 +126,24 @@ async fn download(host: &str) -> (usize, Duration) {
 
 fn both_ways(one: &str, impairment: &Impairment) -> Vec<FaultRule> {
     vec![
-        FaultRule { from: PeerSet::pod(pod(one)), to: PeerSet::Any, impairment: impairment.clone() },
-        FaultRule { from: PeerSet::Any, to: PeerSet::pod(pod(one)), impairment: impairment.clone() },
+        FaultRule {
+            from: PeerSet::pod(pod(one)),
+            to: PeerSet::Any,
+            impairment: impairment.clone(),
+        },
+        FaultRule {
+            from: PeerSet::Any,
+            to: PeerSet::pod(pod(one)),
+            impairment: impairment.clone(),
+        },
     ]
 }
 
 fn partition() -> Impairment {
-    Impairment { partition: true, ..Impairment::default() }
+    Impairment {
+        partition: true,
+        ..Impairment::default()
+    }
 }
 
 #[tokio::test]
@@ -122,7 +152,11 @@ async fn a_link_balances_in_turn_and_half_close_survives() {
     let a = answerer(&network, "a").await;
     let b = answerer(&network, "b").await;
     network.add_pod(&pod("client"), PodLimits::default()).unwrap();
-    assert!(network.set_services(table("web", vec![backend(a, "a"), backend(b, "b")])).is_empty());
+    assert!(
+        network
+            .set_services(table("web", vec![backend(a, "a"), backend(b, "b")]))
+            .is_empty()
+    );
     let host = network.link(&pod("client"), &target("web")).unwrap();
     let mut answers = Vec::new();
     for _ in 0..4 {
@@ -132,7 +166,10 @@ async fn a_link_balances_in_turn_and_half_close_survives() {
     assert_eq!(answers, ["a:hello", "a:hello", "b:hello", "b:hello"]);
     let traffic = network.traffic();
     let client = traffic.iter().find(|t| t.pod == pod("client")).unwrap();
-    assert_eq!((client.bytes_sent, client.bytes_received, client.connections_total), (20, 28, 4));
+    assert_eq!(
+        (client.bytes_sent, client.bytes_received, client.connections_total),
+        (20, 28, 4)
+    );
 }
 
 #[tokio::test]
@@ -163,7 +200,10 @@ async fn a_partition_hangs_then_resets_and_touches_only_its_pair() {
         network.add_pod(&pod(client), PodLimits::default()).unwrap();
     }
     network.set_services(table("web", vec![backend(a, "a")]));
-    let (one, two) = (network.link(&pod("one"), &target("web")).unwrap(), network.link(&pod("two"), &target("web")).unwrap());
+    let (one, two) = (
+        network.link(&pod("one"), &target("web")).unwrap(),
+        network.link(&pod("two"), &target("web")).unwrap(),
+    );
     assert_ne!(one, two, "each pod has its own link");
     let mut established = TcpStream::connect((one.as_str(), PORT)).await.unwrap();
     established.write_all(b"begun").await.unwrap();
@@ -174,7 +214,13 @@ async fn a_partition_hangs_then_resets_and_touches_only_its_pair() {
     assert!(start.elapsed() >= hang, "reset too early: {:?}", start.elapsed());
     assert_eq!(ask(&two, "x").await.unwrap(), "a:x", "the other pod is untouched");
     let mut rest = String::new();
-    assert!(timeout(DEADLINE, established.read_to_string(&mut rest)).await.unwrap().is_err(), "established ones are cut");
+    assert!(
+        timeout(DEADLINE, established.read_to_string(&mut rest))
+            .await
+            .unwrap()
+            .is_err(),
+        "established ones are cut"
+    );
     assert!(network.clear_fault("cut"));
     assert_eq!(ask(&one, "x").await.unwrap(), "a:x");
 }
@@ -187,7 +233,15 @@ async fn a_healed_partition_lets_the_stalled_connection_go_on() {
     let host = network.link(&pod("one"), &target("web")).unwrap();
     network.set_fault("cut", both_ways("a", &partition()));
     let asking = tokio::spawn(async move { ask(&host, "x").await });
-    assert!(timeout(Duration::from_millis(300), async { while !asking.is_finished() { tokio::task::yield_now().await } }).await.is_err());
+    assert!(
+        timeout(Duration::from_millis(300), async {
+            while !asking.is_finished() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await
+        .is_err()
+    );
     network.clear_fault("cut");
     assert_eq!(asking.await.unwrap().unwrap(), "a:x");
 }
@@ -202,7 +256,10 @@ async fn an_isolated_pod_fails_dials_of_the_host_too() {
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
     network.clear_fault("cut");
     assert!(network.dial(Peer::Host, &pod("a"), PORT).await.is_ok());
-    assert_eq!(network.dial(Peer::Host, &pod("nobody"), PORT).await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(
+        network.dial(Peer::Host, &pod("nobody"), PORT).await.unwrap_err().kind(),
+        std::io::ErrorKind::NotFound
+    );
 }
 
 #[tokio::test]
@@ -213,7 +270,16 @@ async fn delay_adds_latency_and_keeps_throughput() {
     network.set_services(table("web", vec![backend(a, "a")]));
     let host = network.link(&pod("one"), &target("web")).unwrap();
     let (_, plain) = download(&host).await;
-    network.set_fault("slow", both_ways("a", &Impairment { delay: Duration::from_millis(50), ..Impairment::default() }));
+    network.set_fault(
+        "slow",
+        both_ways(
+            "a",
+            &Impairment {
+                delay: Duration::from_millis(50),
+                ..Impairment::default()
+            },
+        ),
+    );
     let (total, slow) = download(&host).await;
     assert_eq!(total, bytes);
     // The handshake pays a round trip and the data one way; a chunk-by-chunk delay would need 384 × 50 ms = 19 s.
@@ -232,7 +298,13 @@ async fn the_egress_annotation_limits_the_sum_and_shares_it_fairly() {
     let host = network.link(&pod("one"), &target("web")).unwrap();
     let (_, free) = download(&host).await;
     assert!(free < Duration::from_millis(500), "unlimited: {free:?}");
-    network.set_limits(&pod("a"), PodLimits { egress: Some(1_000_000), ingress: None });
+    network.set_limits(
+        &pod("a"),
+        PodLimits {
+            egress: Some(1_000_000),
+            ingress: None,
+        },
+    );
     let start = Instant::now();
     let (one, two) = tokio::join!(download(&host), download(&host));
     let took = start.elapsed().as_secs_f64();
@@ -247,9 +319,27 @@ async fn total_loss_resets_and_no_loss_does_not() {
     let a = answerer(&network, "a").await;
     network.set_services(table("web", vec![backend(a, "a")]));
     let host = network.link(&pod("one"), &target("web")).unwrap();
-    network.set_fault("loss", both_ways("a", &Impairment { loss_percent: 100.0, ..Impairment::default() }));
+    network.set_fault(
+        "loss",
+        both_ways(
+            "a",
+            &Impairment {
+                loss_percent: 100.0,
+                ..Impairment::default()
+            },
+        ),
+    );
     assert!(ask(&host, "x").await.is_err());
-    network.set_fault("loss", both_ways("a", &Impairment { loss_percent: 0.0, ..Impairment::default() }));
+    network.set_fault(
+        "loss",
+        both_ways(
+            "a",
+            &Impairment {
+                loss_percent: 0.0,
+                ..Impairment::default()
+            },
+        ),
+    );
     assert_eq!(ask(&host, "x").await.unwrap(), "a:x");
 }
 
@@ -263,7 +353,11 @@ async fn an_endpoint_taken_out_finishes_what_it_began() {
     established.write_all(b"be").await.unwrap();
     // The proxy must have it through to the endpoint before the endpoint goes.
     timeout(DEADLINE, async {
-        while !network.traffic().iter().any(|t| t.pod == pod("a") && t.bytes_received == 2) {
+        while !network
+            .traffic()
+            .iter()
+            .any(|t| t.pod == pod("a") && t.bytes_received == 2)
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -274,7 +368,10 @@ async fn an_endpoint_taken_out_finishes_what_it_began() {
     established.write_all(b"gun").await.unwrap();
     established.shutdown().await.unwrap();
     let mut answer = String::new();
-    timeout(DEADLINE, established.read_to_string(&mut answer)).await.unwrap().unwrap();
+    timeout(DEADLINE, established.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(answer, "a:begun");
 }
 

@@ -15,7 +15,11 @@ pub struct CrashBackoff {
 
 impl Default for CrashBackoff {
     fn default() -> Self {
-        Self { base: Duration::from_secs(10), max: Duration::from_secs(300), reset_after: Duration::from_secs(600) }
+        Self {
+            base: Duration::from_secs(10),
+            max: Duration::from_secs(300),
+            reset_after: Duration::from_secs(600),
+        }
     }
 }
 

@@ -42,7 +42,10 @@ pub(crate) struct NotYet {
 
 impl NotYet {
     pub(crate) fn new(reason: &'static str, error: &impl ToString) -> Self {
-        Self { reason, message: error.to_string() }
+        Self {
+            reason,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -75,7 +78,12 @@ impl PodContext {
             started_at: Timestamp::now(),
             pod_ip: Some(facts.pod_ip),
             host_ip: facts.host_ip,
-            init: spec.init_containers.iter().flatten().map(|c| record(c, is_sidecar(c))).collect(),
+            init: spec
+                .init_containers
+                .iter()
+                .flatten()
+                .map(|c| record(c, is_sidecar(c)))
+                .collect(),
             containers: spec.containers.iter().map(|c| record(c, false)).collect(),
             terminating: false,
         };
@@ -104,11 +112,19 @@ impl PodContext {
     pub(crate) fn container(&self, name: &str) -> Option<Container> {
         let pod = self.current();
         let spec = pod.spec.as_ref()?;
-        spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name).cloned()
+        spec.init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+            .find(|container| container.name == name)
+            .cloned()
     }
 
     pub(crate) fn container_key(&self, container: &str) -> ContainerKey {
-        ContainerKey { pod: self.key.clone(), container: container.to_owned() }
+        ContainerKey {
+            pod: self.key.clone(),
+            container: container.to_owned(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, PodState> {
@@ -144,7 +160,9 @@ impl PodContext {
             field_path: container.map(|name| format!("spec.containers{{{name}}}")),
             ..ObjectReference::default()
         };
-        self.agent.recorder.record("kubelet", &self.facts.node, object, kind, reason, message);
+        self.agent
+            .recorder
+            .record("kubelet", &self.facts.node, object, kind, reason, message);
     }
 
     /// The pod's termination grace period.
@@ -152,7 +170,12 @@ impl PodContext {
         let pod = self.current();
         let given = pod.metadata.deletion_grace_period_seconds;
         let spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        Duration::from_secs(given.or(spec).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30))
+        Duration::from_secs(
+            given
+                .or(spec)
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .unwrap_or(30),
+        )
     }
 
     /// Asks for the pod's end. A later request can bring the deadline forward, never back.
@@ -161,7 +184,10 @@ impl PodContext {
         let changed = self.stop.send_if_modified(|stop| match stop {
             Some(earlier) if earlier.deadline <= deadline => false,
             _ => {
-                *stop = Some(Stop { deadline, hooks: hooks && !grace.is_zero() });
+                *stop = Some(Stop {
+                    deadline,
+                    hooks: hooks && !grace.is_zero(),
+                });
                 true
             }
         });
@@ -188,9 +214,13 @@ impl PodContext {
     fn volume_path(&self, name: &str, content: &VolumeContent) -> PathBuf {
         match content {
             VolumeContent::Host(path) => path.clone(),
-            VolumeContent::Claim(claim) => {
-                self.agent.config.root.join("claims").join(&self.key.namespace).join(claim)
-            }
+            VolumeContent::Claim(claim) => self
+                .agent
+                .config
+                .root
+                .join("claims")
+                .join(&self.key.namespace)
+                .join(claim),
             VolumeContent::Empty | VolumeContent::Files(_) => self.directory.join("volumes").join(name),
         }
     }
@@ -198,11 +228,18 @@ impl PodContext {
     /// The mounts of one container: (mount path, host path).
     pub(crate) fn mounts(&self, container: &Container) -> Result<Vec<(String, String)>, NotYet> {
         let pod = self.current();
-        let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+        let volumes = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volumes.as_deref())
+            .unwrap_or_default();
         let mut mounts = Vec::new();
         for mount in container.volume_mounts.iter().flatten() {
             let volume = volumes.iter().find(|volume| volume.name == mount.name).ok_or_else(|| {
-                NotYet::new("CreateContainerConfigError", &format!("no volume named \"{}\"", mount.name))
+                NotYet::new(
+                    "CreateContainerConfigError",
+                    &format!("no volume named \"{}\"", mount.name),
+                )
             })?;
             let content = content(volume, &pod, &self.facts, self.agent.as_ref())
                 .map_err(|error| NotYet::new("ContainerCreating", &error))?;
@@ -232,11 +269,19 @@ impl PodContext {
         let containers: Vec<&Container> = spec.init_containers.iter().flatten().chain(&spec.containers).collect();
         let mut wanted: BTreeSet<LinkTarget> = BTreeSet::new();
         for container in &containers {
-            for text in container.command.iter().flatten().chain(container.args.iter().flatten()) {
+            for text in container
+                .command
+                .iter()
+                .flatten()
+                .chain(container.args.iter().flatten())
+            {
                 wanted.extend(references(text));
             }
             // An environment that cannot be made yet holds up its container, not the pod.
-            for text in environment(container, &pod, &self.facts, self.agent.as_ref()).unwrap_or_default().values() {
+            for text in environment(container, &pod, &self.facts, self.agent.as_ref())
+                .unwrap_or_default()
+                .values()
+            {
                 wanted.extend(references(text));
             }
         }
@@ -249,10 +294,14 @@ impl PodContext {
         }
         let mut hosts = BTreeMap::new();
         for target in wanted {
-            let host = self.agent.network.link(&self.key, &target).map_err(|error| match &error {
-                LinkError::NoSuchService(_) => NotYet::new("ServiceNotFound", &error),
-                LinkError::Io(..) => NotYet::new("ContainerCreating", &error),
-            })?;
+            let host = self
+                .agent
+                .network
+                .link(&self.key, &target)
+                .map_err(|error| match &error {
+                    LinkError::NoSuchService(_) => NotYet::new("ServiceNotFound", &error),
+                    LinkError::Io(..) => NotYet::new("ContainerCreating", &error),
+                })?;
             hosts.insert(target, host);
         }
         let mut mounts = Vec::new();
@@ -292,7 +341,10 @@ impl PodContext {
         let api: Api<Pod> = Api::namespaced(self.agent.client.clone(), &self.key.namespace);
         // The uid keeps a report about this pod from landing on a namesake that came after it.
         let patch = json!({"metadata": {"uid": self.uid}, "status": status});
-        match api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        match api
+            .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409 | 422) => {
                 tracing::debug!(pod = %self.key, %error, "the pod is gone or another has its name");

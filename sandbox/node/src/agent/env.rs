@@ -65,7 +65,9 @@ pub(super) fn environment(
     for variable in container.env.iter().flatten() {
         let value = match &variable.value_from {
             Some(source) => from_source(source, &variable.name, container, pod, facts, sources)?,
-            None => Some(expand(variable.value.as_deref().unwrap_or_default(), |name| env.get(name).cloned())),
+            None => Some(expand(variable.value.as_deref().unwrap_or_default(), |name| {
+                env.get(name).cloned()
+            })),
         };
         if let Some(value) = value {
             env.insert(variable.name.clone(), value);
@@ -96,22 +98,43 @@ fn from_source(
         return Ok(Some(resource(selector, pod, Some(container), facts)?));
     }
     let (data, key, optional, missing, object) = if let Some(selector) = &source.config_map_key_ref {
-        let found = sources.config_map(namespace, &selector.name).map(|map| config_map_data(&map));
+        let found = sources
+            .config_map(namespace, &selector.name)
+            .map(|map| config_map_data(&map));
         let missing = EnvError::NoConfigMap(selector.name.clone());
-        (found, &selector.key, selector.optional, missing, format!("ConfigMap {namespace}/{}", selector.name))
+        (
+            found,
+            &selector.key,
+            selector.optional,
+            missing,
+            format!("ConfigMap {namespace}/{}", selector.name),
+        )
     } else if let Some(selector) = &source.secret_key_ref {
-        let found = sources.secret(namespace, &selector.name).map(|secret| secret_data(&secret));
+        let found = sources
+            .secret(namespace, &selector.name)
+            .map(|secret| secret_data(&secret));
         let missing = EnvError::NoSecret(selector.name.clone());
-        (found, &selector.key, selector.optional, missing, format!("Secret {namespace}/{}", selector.name))
+        (
+            found,
+            &selector.key,
+            selector.optional,
+            missing,
+            format!("Secret {namespace}/{}", selector.name),
+        )
     } else {
         return Err(EnvError::Unsupported(variable.to_owned()));
     };
     let optional = optional == Some(true);
-    let Some(data) = data else { return if optional { Ok(None) } else { Err(missing) } };
+    let Some(data) = data else {
+        return if optional { Ok(None) } else { Err(missing) };
+    };
     match data.get(key) {
         Some(value) => Ok(Some(String::from_utf8_lossy(value).into_owned())),
         None if optional => Ok(None),
-        None => Err(EnvError::NoKey { key: key.clone(), object }),
+        None => Err(EnvError::NoKey {
+            key: key.clone(),
+            object,
+        }),
     }
 }
 
@@ -133,19 +156,22 @@ mod tests {
     #[test]
     fn everything_a_variable_can_come_from() {
         let vars = env(json!({"name": "c",
-            "envFrom": [{"prefix": "X_", "configMapRef": {"name": "cm"}}, {"secretRef": {"name": "s"}},
-                {"configMapRef": {"name": "absent", "optional": true}}],
-            "env": [
-                {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-                {"name": "LISTEN", "value": "$(POD_IP):8080 $(X_A) $(LATER) $$(POD_IP)"},
-                {"name": "LATER", "value": "z"},
-                {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "B"}}},
-                {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "none", "optional": true}}},
-                {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
-            ]}))
+        "envFrom": [{"prefix": "X_", "configMapRef": {"name": "cm"}}, {"secretRef": {"name": "s"}},
+            {"configMapRef": {"name": "absent", "optional": true}}],
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "LISTEN", "value": "$(POD_IP):8080 $(X_A) $(LATER) $$(POD_IP)"},
+            {"name": "LATER", "value": "z"},
+            {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "B"}}},
+            {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "s", "key": "none", "optional": true}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}
+        ]}))
         .unwrap();
         assert_eq!(vars["LISTEN"], "127.10.0.9:8080 from-cm $(LATER) $(POD_IP)");
-        assert_eq!((vars["KEY"].as_str(), vars["TOKEN"].as_str(), vars["CPU"].as_str()), ("b", "t", "2"));
+        assert_eq!(
+            (vars["KEY"].as_str(), vars["TOKEN"].as_str(), vars["CPU"].as_str()),
+            ("b", "t", "2")
+        );
         assert_eq!(vars["HOSTNAME"], "p");
         assert!(!vars.contains_key("GONE"));
     }
@@ -153,7 +179,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let key = |source: Value| env(json!({"name": "c", "env": [{"name": "V", "valueFrom": source}]})).unwrap_err();
-        assert_eq!(key(json!({"configMapKeyRef": {"name": "no", "key": "k"}})), EnvError::NoConfigMap("no".into()));
+        assert_eq!(
+            key(json!({"configMapKeyRef": {"name": "no", "key": "k"}})),
+            EnvError::NoConfigMap("no".into())
+        );
         let no_key = key(json!({"secretKeyRef": {"name": "s", "key": "k"}}));
         assert_eq!(no_key.to_string(), "couldn't find key k in Secret ns/s");
         let from = env(json!({"name": "c", "envFrom": [{"secretRef": {"name": "no"}}]})).unwrap_err();

@@ -58,7 +58,14 @@ impl Recorder {
     ) {
         let message = message.into();
         tracing::debug!(object = object.name.as_deref(), reason, message, "event");
-        let record = Record { object, component, host: host.to_owned(), kind, reason: reason.to_owned(), message };
+        let record = Record {
+            object,
+            component,
+            host: host.to_owned(),
+            kind,
+            reason: reason.to_owned(),
+            message,
+        };
         if self.queue.try_send(record).is_err() {
             tracing::warn!(reason, "too many events are waiting; one is dropped");
         }
@@ -120,7 +127,10 @@ fn build(record: &Record, namespace: &str, ordinal: u64) -> Event {
         first_timestamp: Some(Time(now)),
         last_timestamp: Some(Time(now)),
         count: Some(1),
-        source: Some(EventSource { component: Some(record.component.to_owned()), host: Some(record.host.clone()) }),
+        source: Some(EventSource {
+            component: Some(record.component.to_owned()),
+            host: Some(record.host.clone()),
+        }),
         reporting_component: Some(record.component.to_owned()),
         reporting_instance: Some(record.host.clone()),
         ..Event::default()

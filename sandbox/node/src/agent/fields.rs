@@ -42,10 +42,20 @@ pub(super) fn field(selector: &ObjectFieldSelector, pod: &Pod, facts: &NodeFacts
     let spec = pod.spec.as_ref();
     let path = selector.field_path.as_str();
     if let Some(key) = subscript(path, "metadata.labels") {
-        return Ok(meta.labels.as_ref().and_then(|labels| labels.get(key)).cloned().unwrap_or_default());
+        return Ok(meta
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     if let Some(key) = subscript(path, "metadata.annotations") {
-        return Ok(meta.annotations.as_ref().and_then(|all| all.get(key)).cloned().unwrap_or_default());
+        return Ok(meta
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(key))
+            .cloned()
+            .unwrap_or_default());
     }
     match path {
         "metadata.name" => Ok(meta.name.clone().unwrap_or_default()),
@@ -54,9 +64,9 @@ pub(super) fn field(selector: &ObjectFieldSelector, pod: &Pod, facts: &NodeFacts
         "metadata.labels" => Ok(lines(meta.labels.as_ref())),
         "metadata.annotations" => Ok(lines(meta.annotations.as_ref())),
         "spec.nodeName" => Ok(facts.node.clone()),
-        "spec.serviceAccountName" => {
-            Ok(spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".to_owned()))
-        }
+        "spec.serviceAccountName" => Ok(spec
+            .and_then(|spec| spec.service_account_name.clone())
+            .unwrap_or_else(|| "default".to_owned())),
         "status.hostIP" | "status.hostIPs" => Ok(facts.host_ip.to_string()),
         "status.podIP" | "status.podIPs" => Ok(facts.pod_ip.to_string()),
         other => Err(FieldError::UnknownField(other.to_owned())),
@@ -86,8 +96,12 @@ pub(super) fn resource(
     own: Option<&Container>,
     facts: &NodeFacts,
 ) -> Result<String, FieldError> {
-    let unknown =
-        || FieldError::UnknownResource(selector.resource.clone(), selector.container_name.clone().unwrap_or_default());
+    let unknown = || {
+        FieldError::UnknownResource(
+            selector.resource.clone(),
+            selector.container_name.clone().unwrap_or_default(),
+        )
+    };
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => {
             let spec = pod.spec.as_ref().ok_or_else(unknown)?;
@@ -98,12 +112,16 @@ pub(super) fn resource(
     };
     let resources = container.resources.as_ref();
     let (kind, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
-    let (limits, requests) =
-        (resources.and_then(|r| r.limits.as_ref()), resources.and_then(|r| r.requests.as_ref()));
+    let (limits, requests) = (
+        resources.and_then(|r| r.limits.as_ref()),
+        resources.and_then(|r| r.requests.as_ref()),
+    );
     let given = match kind {
         "limits" => limits.and_then(|map| map.get(name)),
         // A limit without a request is the request.
-        "requests" => requests.and_then(|map| map.get(name)).or_else(|| limits.and_then(|map| map.get(name))),
+        "requests" => requests
+            .and_then(|map| map.get(name))
+            .or_else(|| limits.and_then(|map| map.get(name))),
         _ => return Err(unknown()),
     };
     let value = match (given, kind, name) {
@@ -141,7 +159,14 @@ pub(crate) mod tests {
     }
 
     fn get(path: &str) -> Result<String, FieldError> {
-        field(&ObjectFieldSelector { field_path: path.into(), api_version: None }, &pod(), &facts())
+        field(
+            &ObjectFieldSelector {
+                field_path: path.into(),
+                api_version: None,
+            },
+            &pod(),
+            &facts(),
+        )
     }
 
     #[test]

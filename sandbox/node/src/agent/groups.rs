@@ -22,7 +22,10 @@ pub(super) struct Groups {
 impl Groups {
     /// An empty register, kept in `root`.
     pub(super) fn new(root: &Path) -> Self {
-        Self { file: root.join(FILE), known: Mutex::default() }
+        Self {
+            file: root.join(FILE),
+            known: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, u64>> {
@@ -81,7 +84,10 @@ fn boot_id() -> String {
 }
 
 fn members(all: &[ProcessInfo], groups: &HashSet<i32>) -> Vec<i32> {
-    all.iter().filter(|p| groups.contains(&p.group) && !p.is_zombie()).map(|p| p.pid).collect()
+    all.iter()
+        .filter(|p| groups.contains(&p.group) && !p.is_zombie())
+        .map(|p| p.pid)
+        .collect()
 }
 
 /// Sends a signal to a group. A group that is gone is no error.
@@ -115,8 +121,12 @@ pub fn reap_stale(root: &Path) -> io::Result<Vec<i32>> {
     if lines.next() == Some(boot_id().as_str()) {
         let all = processes();
         for line in lines {
-            let Some((group, start)) = line.split_once(' ') else { continue };
-            let (Ok(group), Ok(start)) = (group.parse::<i32>(), start.parse::<u64>()) else { continue };
+            let Some((group, start)) = line.split_once(' ') else {
+                continue;
+            };
+            let (Ok(group), Ok(start)) = (group.parse::<i32>(), start.parse::<u64>()) else {
+                continue;
+            };
             let in_group: Vec<&ProcessInfo> = all.iter().filter(|p| p.group == group && !p.is_zombie()).collect();
             let leader_is_other = in_group.iter().any(|p| p.pid == group && p.start != start);
             if in_group.is_empty() || leader_is_other || in_group.iter().any(|p| p.start < start) {
@@ -163,7 +173,11 @@ mod tests {
         recycled.kill().unwrap();
         recycled.wait().unwrap();
         assert!(groups.survivors().is_empty());
-        assert_eq!(reap_stale(root.path()).unwrap(), Vec::<i32>::new(), "a second time there is nothing to do");
+        assert_eq!(
+            reap_stale(root.path()).unwrap(),
+            Vec::<i32>::new(),
+            "a second time there is nothing to do"
+        );
     }
 
     #[test]

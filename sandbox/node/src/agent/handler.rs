@@ -39,14 +39,21 @@ pub(crate) async fn probe(
             http_get(ctx, container, action).await
         } else if let Some(action) = &probe.tcp_socket {
             let port = port(&action.port, container)?;
-            ctx.agent.network.dial(Peer::Host, &ctx.key, port).await.map(drop).map_err(|error| error.to_string())
+            ctx.agent
+                .network
+                .dial(Peer::Host, &ctx.key, port)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
         } else if let Some(action) = &probe.exec {
             exec(ctx, shell, action).await
         } else {
             Err("this kind of probe is not supported on this node (httpGet, tcpSocket and exec are)".to_owned())
         }
     };
-    timeout(limit, attempt).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+    timeout(limit, attempt)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
 }
 
 /// Runs a lifecycle hook.
@@ -72,7 +79,12 @@ fn port(wanted: &IntOrString, container: &Container) -> Result<u16, String> {
     let number = match wanted {
         IntOrString::Int(number) => Some(*number),
         IntOrString::String(name) => name.parse().ok().or_else(|| {
-            container.ports.iter().flatten().find(|p| p.name.as_deref() == Some(name)).map(|p| p.container_port)
+            container
+                .ports
+                .iter()
+                .flatten()
+                .find(|p| p.name.as_deref() == Some(name))
+                .map(|p| p.container_port)
         }),
     };
     number
@@ -86,11 +98,21 @@ async fn http_get(ctx: &PodContext, container: &Container, action: &HTTPGetActio
     }
     let port = port(&action.port, container)?;
     let text = |error: &dyn std::error::Error| error.to_string();
-    let stream = ctx.agent.network.dial(Peer::Host, &ctx.key, port).await.map_err(|error| text(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
+    let stream = ctx
+        .agent
+        .network
+        .dial(Peer::Host, &ctx.key, port)
+        .await
+        .map_err(|error| text(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| text(&error))?;
     let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let mut request = http::Request::get(&path)
         .header("Host", format!("{}:{port}", ctx.facts.pod_ip))
         .header("User-Agent", "kube-probe/1.36")
@@ -106,20 +128,49 @@ async fn http_get(ctx: &PodContext, container: &Container, action: &HTTPGetActio
         Err(error) = connection => return Err(text(&error)),
     };
     let status = response.status().as_u16();
-    if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+    if (200..400).contains(&status) {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {status}"))
+    }
 }
 
 async fn exec(ctx: &PodContext, shell: &Shell, action: &ExecAction) -> Result<(), String> {
-    let words: Vec<String> =
-        action.command.iter().flatten().map(|word| shell.translation.apply(word)).collect();
-    let argv = ctx.agent.config.images.resolve("", &words, &[]).map_err(|error| error.to_string())?;
-    let request = SpawnRequest { argv, ..shell.base.clone() };
-    let mut spawned = ctx.agent.spawner.spawn(request).await.map_err(|error| error.to_string())?;
-    let group = KillOnDrop { ctx, group: spawned.pid };
+    let words: Vec<String> = action
+        .command
+        .iter()
+        .flatten()
+        .map(|word| shell.translation.apply(word))
+        .collect();
+    let argv = ctx
+        .agent
+        .config
+        .images
+        .resolve("", &words, &[])
+        .map_err(|error| error.to_string())?;
+    let request = SpawnRequest {
+        argv,
+        ..shell.base.clone()
+    };
+    let mut spawned = ctx
+        .agent
+        .spawner
+        .spawn(request)
+        .await
+        .map_err(|error| error.to_string())?;
+    let group = KillOnDrop {
+        ctx,
+        group: spawned.pid,
+    };
     ctx.agent.groups.add(spawned.pid);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let status = {
-        let drained = async { tokio::join!(quote(&mut spawned.stdout, &mut output), quote(&mut spawned.stderr, &mut errors)) };
+        let drained = async {
+            tokio::join!(
+                quote(&mut spawned.stdout, &mut output),
+                quote(&mut spawned.stderr, &mut errors)
+            )
+        };
         tokio::pin!(drained);
         tokio::select! {
             status = &mut spawned.exit => {
@@ -136,7 +187,11 @@ async fn exec(ctx: &PodContext, shell: &Shell, action: &ExecAction) -> Result<()
         return Ok(());
     }
     output.extend_from_slice(&errors);
-    Err(format!("command {:?} failed ({status}): {}", words.join(" "), String::from_utf8_lossy(&output).trim()))
+    Err(format!(
+        "command {:?} failed ({status}): {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output).trim()
+    ))
 }
 
 /// Reads to the end and keeps the beginning.

@@ -48,8 +48,14 @@ pub enum ImageError {
 impl Default for ImageTable {
     /// Knows the pause images, which do nothing.
     fn default() -> Self {
-        let pause = ["registry.k8s.io/pause", "k8s.gcr.io/pause", "gcr.io/google-containers/pause"];
-        Self { programs: pause.map(|name| (name.to_owned(), Program::Pause)).into() }
+        let pause = [
+            "registry.k8s.io/pause",
+            "k8s.gcr.io/pause",
+            "gcr.io/google-containers/pause",
+        ];
+        Self {
+            programs: pause.map(|name| (name.to_owned(), Program::Pause)).into(),
+        }
     }
 }
 
@@ -58,7 +64,8 @@ impl ImageTable {
     #[must_use]
     pub fn with<S: Into<String>>(mut self, image: &str, entrypoint: impl IntoIterator<Item = S>) -> Self {
         let entrypoint = entrypoint.into_iter().map(Into::into).collect();
-        self.programs.insert(name_of(image).to_owned(), Program::Entrypoint(entrypoint));
+        self.programs
+            .insert(name_of(image).to_owned(), Program::Entrypoint(entrypoint));
         self
     }
 
@@ -79,9 +86,16 @@ impl ImageTable {
             Some(Program::Entrypoint(argv)) => argv,
             _ => &[],
         };
-        let mut argv: Vec<String> = if command.is_empty() { entrypoint.to_vec() } else { command.to_vec() };
+        let mut argv: Vec<String> = if command.is_empty() {
+            entrypoint.to_vec()
+        } else {
+            command.to_vec()
+        };
         let Some(first) = argv.first_mut() else {
-            return Err(ImageError::Unknown { image: image.to_owned(), known: known() });
+            return Err(ImageError::Unknown {
+                image: image.to_owned(),
+                known: known(),
+            });
         };
         // A command may name the image's own program without its path.
         if !first.contains('/')
@@ -167,15 +181,24 @@ mod tests {
     fn entrypoint_and_command() {
         let table = ImageTable::default().with("ghcr.io/x/media", ["/bin/sh", "media"]);
         let resolve = |image: &str, command: &str, args: &str| table.resolve(image, &words(command), &words(args));
-        assert_eq!(resolve("ghcr.io/x/media:1", "", "encoder -c x").unwrap(), words("/bin/sh media encoder -c x"));
-        assert_eq!(resolve("ghcr.io/x/media:1", "sh -c", "true").unwrap(), words("/bin/sh -c true"), "its own program");
+        assert_eq!(
+            resolve("ghcr.io/x/media:1", "", "encoder -c x").unwrap(),
+            words("/bin/sh media encoder -c x")
+        );
+        assert_eq!(
+            resolve("ghcr.io/x/media:1", "sh -c", "true").unwrap(),
+            words("/bin/sh -c true"),
+            "its own program"
+        );
         let sleep = resolve("anything", "sleep", "5").unwrap();
         assert!(sleep[0].starts_with('/') && sleep[0].ends_with("/sleep"), "{sleep:?}");
     }
 
     #[test]
     fn the_pause_image_ignores_its_command() {
-        let argv = ImageTable::default().resolve("registry.k8s.io/pause:3.9", &words("media"), &words("x")).unwrap();
+        let argv = ImageTable::default()
+            .resolve("registry.k8s.io/pause:3.9", &words("media"), &words("x"))
+            .unwrap();
         assert_eq!(argv[1..], ["infinity"]);
     }
 
@@ -183,8 +206,14 @@ mod tests {
     fn failures_print_the_table() {
         let table = ImageTable::default().with("web", ["/no/such/program"]);
         let unknown = table.resolve("other:1", &[], &[]).unwrap_err().to_string();
-        assert!(unknown.contains("other:1") && unknown.contains("web → /no/such/program"), "{unknown}");
+        assert!(
+            unknown.contains("other:1") && unknown.contains("web → /no/such/program"),
+            "{unknown}"
+        );
         let missing = table.resolve("web", &[], &[]).unwrap_err().to_string();
-        assert!(missing.contains("/no/such/program") && missing.contains("pause"), "{missing}");
+        assert!(
+            missing.contains("/no/such/program") && missing.contains("pause"),
+            "{missing}"
+        );
     }
 }

@@ -35,7 +35,12 @@ impl LogFile {
             fs::create_dir_all(parent)?;
         }
         let file = File::create(&path)?;
-        Ok(Self { path, limit, inner: Mutex::new((file, 0)), written: watch::Sender::new(0) })
+        Ok(Self {
+            path,
+            limit,
+            inner: Mutex::new((file, 0)),
+            written: watch::Sender::new(0),
+        })
     }
 
     fn append(&self, stream: &str, line: &[u8], whole: bool) -> io::Result<()> {
@@ -173,7 +178,14 @@ pub(super) fn follow(
 ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
     let written = log.subscribe();
     let (text, file) = existing(log.path(), tail, timestamps)?;
-    let state = Follow { file, path: log.path().to_owned(), partial: Vec::new(), timestamps, written, ended: false };
+    let state = Follow {
+        file,
+        path: log.path().to_owned(),
+        partial: Vec::new(),
+        timestamps,
+        written,
+        ended: false,
+    };
     let first = stream::iter((!text.is_empty()).then(|| Ok(Bytes::from(text))));
     Ok(first.chain(stream::unfold(state, step)).boxed())
 }
@@ -252,7 +264,10 @@ mod tests {
         let log = Arc::new(LogFile::create(dir.path().join("0.log"), 10_000).unwrap());
         let line = "x".repeat(99) + "\n";
         Arc::clone(&log).copy("stdout", line.repeat(1000).as_bytes()).await;
-        let size: u64 = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        let size: u64 = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(size < 21_000, "{size}");
         assert!(read(log.path(), None, false).unwrap().len() >= 7_000);
         let long = "y".repeat(40_000) + "\n";
@@ -268,11 +283,15 @@ mod tests {
         let follower = follow(&log, None, false).unwrap();
         let writer = tokio::spawn(async move {
             for index in 0..50 {
-                Arc::clone(&log).copy("stdout", format!("line {index}\n").as_bytes()).await;
+                Arc::clone(&log)
+                    .copy("stdout", format!("line {index}\n").as_bytes())
+                    .await;
                 tokio::task::yield_now().await;
             }
         });
-        let chunks: Vec<_> = tokio::time::timeout(Duration::from_secs(20), follower.collect::<Vec<_>>()).await.unwrap();
+        let chunks: Vec<_> = tokio::time::timeout(Duration::from_secs(20), follower.collect::<Vec<_>>())
+            .await
+            .unwrap();
         writer.await.unwrap();
         let all: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().to_vec()).collect();
         assert!(text(&all).starts_with("before\n"));

@@ -69,7 +69,11 @@ fn arch() -> &'static str {
 
 async fn register(client: &Client, config: &NodeConfig) -> Result<(), kube::Error> {
     let api: Api<Node> = Api::all(client.clone());
-    let taints = if config.taints.is_empty() { Value::Null } else { json!(config.taints) };
+    let taints = if config.taints.is_empty() {
+        Value::Null
+    } else {
+        json!(config.taints)
+    };
     let node: Node = serde_json::from_value(json!({
         "metadata": {"name": config.name, "labels": labels(config)},
         "spec": {"taints": taints}
@@ -80,7 +84,9 @@ async fn register(client: &Client, config: &NodeConfig) -> Result<(), kube::Erro
         Err(kube::Error::Api(status)) if status.code == 409 => {
             // Taints may have been added by others since; only labels are this agent's to keep.
             let patch = json!({"metadata": {"labels": labels(config)}});
-            api.patch(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
+            api.patch(&config.name, &PatchParams::default(), &Patch::Merge(patch))
+                .await
+                .map(|_| ())
         }
         Err(error) => Err(error),
     }
@@ -103,14 +109,32 @@ async fn report(client: &Client, config: &NodeConfig, since: Timestamp) -> Resul
         last_transition_time: Some(Time(since)),
     };
     let conditions = [
-        condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        condition(
+            "MemoryPressure",
+            "False",
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        ),
+        condition(
+            "DiskPressure",
+            "False",
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        ),
+        condition(
+            "PIDPressure",
+            "False",
+            "KubeletHasSufficientPID",
+            "kubelet has sufficient PID available",
+        ),
         condition("Ready", "True", "KubeletReady", "the node runs pods as local processes"),
     ];
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let addresses = [("InternalIP", "127.0.0.1"), ("Hostname", config.name.as_str())]
-        .map(|(type_, address)| NodeAddress { type_: type_.to_owned(), address: address.to_owned() });
+    let addresses =
+        [("InternalIP", "127.0.0.1"), ("Hostname", config.name.as_str())].map(|(type_, address)| NodeAddress {
+            type_: type_.to_owned(),
+            address: address.to_owned(),
+        });
     let version = format!("v1.36.0-showrunner-{}", env!("CARGO_PKG_VERSION"));
     let info = NodeSystemInfo {
         architecture: arch().to_owned(),
@@ -128,7 +152,9 @@ async fn report(client: &Client, config: &NodeConfig, since: Timestamp) -> Resul
     let patch = json!({"status": {
         "capacity": quantities, "allocatable": quantities, "conditions": conditions, "addresses": addresses, "nodeInfo": info,
     }});
-    api.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
+    api.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .map(|_| ())
 }
 
 async fn renew(client: &Client, config: &NodeConfig, runtime: &RuntimeConfig) -> Result<(), kube::Error> {
@@ -138,19 +164,31 @@ async fn renew(client: &Client, config: &NodeConfig, runtime: &RuntimeConfig) ->
         "leaseDurationSeconds": runtime.lease_duration.as_secs().max(1),
         "renewTime": MicroTime(Timestamp::now()),
     });
-    match api.patch(&config.name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await {
+    match api
+        .patch(
+            &config.name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": spec})),
+        )
+        .await
+    {
         Ok(_) => return Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => return Err(error),
     }
-    let lease: Lease = serde_json::from_value(json!({"metadata": {"name": config.name, "namespace": LEASES}, "spec": spec}))
-        .map_err(kube::Error::SerdeError)?;
+    let lease: Lease =
+        serde_json::from_value(json!({"metadata": {"name": config.name, "namespace": LEASES}, "spec": spec}))
+            .map_err(kube::Error::SerdeError)?;
     match api.create(&PostParams::default(), &lease).await {
         Ok(_) => Ok(()),
         // A cluster may come without the namespace; it costs nothing to make.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 => {
-            let namespace = serde_json::from_value(json!({"metadata": {"name": LEASES}})).map_err(kube::Error::SerdeError)?;
-            Api::all(client.clone()).create(&PostParams::default(), &namespace).await.map(|_: k8s_openapi::api::core::v1::Namespace| ())?;
+            let namespace =
+                serde_json::from_value(json!({"metadata": {"name": LEASES}})).map_err(kube::Error::SerdeError)?;
+            Api::all(client.clone())
+                .create(&PostParams::default(), &namespace)
+                .await
+                .map(|_: k8s_openapi::api::core::v1::Namespace| ())?;
             api.create(&PostParams::default(), &lease).await.map(|_| ())
         }
         Err(error) => Err(error),

@@ -25,7 +25,10 @@ impl From<&Probe> for ProbeTiming {
             Duration::from_secs(given.unwrap_or(default))
         };
         let count = |value: Option<i32>, default: u32| {
-            value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(default)
+            value
+                .and_then(|v| u32::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(default)
         };
         Self {
             initial_delay: seconds(probe.initial_delay_seconds, 0),
@@ -61,11 +64,19 @@ impl ProbeState {
         if succeeded {
             self.failures = 0;
             self.successes = self.successes.saturating_add(1);
-            if self.successes >= timing.success_threshold { Verdict::Success } else { Verdict::Unchanged }
+            if self.successes >= timing.success_threshold {
+                Verdict::Success
+            } else {
+                Verdict::Unchanged
+            }
         } else {
             self.successes = 0;
             self.failures = self.failures.saturating_add(1);
-            if self.failures >= timing.failure_threshold { Verdict::Failure } else { Verdict::Unchanged }
+            if self.failures >= timing.failure_threshold {
+                Verdict::Failure
+            } else {
+                Verdict::Unchanged
+            }
         }
     }
 }
@@ -77,13 +88,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn timing(success: u32, failure: u32) -> ProbeTiming {
-        ProbeTiming { success_threshold: success, failure_threshold: failure, ..ProbeTiming::from(&Probe::default()) }
+        ProbeTiming {
+            success_threshold: success,
+            failure_threshold: failure,
+            ..ProbeTiming::from(&Probe::default())
+        }
     }
 
     #[test]
     fn defaults_are_the_apis() {
         let t = ProbeTiming::from(&Probe::default());
-        assert_eq!((t.initial_delay.as_secs(), t.period.as_secs(), t.timeout.as_secs()), (0, 10, 1));
+        assert_eq!(
+            (t.initial_delay.as_secs(), t.period.as_secs(), t.timeout.as_secs()),
+            (0, 10, 1)
+        );
         assert_eq!((t.success_threshold, t.failure_threshold), (1, 3));
     }
 
@@ -91,10 +109,16 @@ mod tests {
     fn one_contrary_result_starts_the_count_again() {
         let t = timing(2, 3);
         let mut state = ProbeState::default();
-        let verdicts: Vec<Verdict> =
-            [false, false, true, false, false, false, true, true].map(|ok| state.observe(ok, &t)).into();
+        let verdicts: Vec<Verdict> = [false, false, true, false, false, false, true, true]
+            .map(|ok| state.observe(ok, &t))
+            .into();
         use Verdict::{Failure, Success, Unchanged};
-        assert_eq!(verdicts, [Unchanged, Unchanged, Unchanged, Unchanged, Unchanged, Failure, Unchanged, Success]);
+        assert_eq!(
+            verdicts,
+            [
+                Unchanged, Unchanged, Unchanged, Unchanged, Unchanged, Failure, Unchanged, Success
+            ]
+        );
     }
 
     proptest! {

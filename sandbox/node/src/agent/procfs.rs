@@ -54,8 +54,13 @@ pub(super) fn process(pid: i32) -> Option<ProcessInfo> {
 
 /// Every process that this user can see.
 pub(super) fn processes() -> Vec<ProcessInfo> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
 }
 
 /// Resident memory of a process in bytes; 0 when it is gone.
@@ -96,7 +101,10 @@ mod tests {
     fn a_hostile_command_name_does_not_confuse() {
         let text = "42 (a) b (c) R 7 42 42 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 1 0 98765 1000 200 184467";
         let info = parse(text).unwrap();
-        assert_eq!((info.pid, info.state, info.parent, info.group, info.start), (42, 'R', 7, 42, 98765));
+        assert_eq!(
+            (info.pid, info.state, info.parent, info.group, info.start),
+            (42, 'R', 7, 42, 98765)
+        );
         assert_eq!(info.cpu_nanos, 2_000_000_000);
     }
 
@@ -110,11 +118,26 @@ mod tests {
 
     #[test]
     fn a_tree_holds_descendants_and_groups() {
-        let process = |pid, parent, group| ProcessInfo { pid, parent, group, state: 'S', cpu_nanos: 0, start: 0 };
-        let all = [process(10, 1, 10), process(11, 10, 10), process(12, 11, 12), process(13, 1, 12), process(20, 1, 20)];
+        let process = |pid, parent, group| ProcessInfo {
+            pid,
+            parent,
+            group,
+            state: 'S',
+            cpu_nanos: 0,
+            start: 0,
+        };
+        let all = [
+            process(10, 1, 10),
+            process(11, 10, 10),
+            process(12, 11, 12),
+            process(13, 1, 12),
+            process(20, 1, 20),
+        ];
         let pids = |groups: &[i32]| {
-            let mut pids: Vec<i32> =
-                tree(&all, 10, &groups.iter().copied().collect()).iter().map(|process| process.pid).collect();
+            let mut pids: Vec<i32> = tree(&all, 10, &groups.iter().copied().collect())
+                .iter()
+                .map(|process| process.pid)
+                .collect();
             pids.sort_unstable();
             pids
         };

@@ -112,7 +112,15 @@ mod tests {
     fn files(entries: &[(&str, &str)]) -> BTreeMap<String, VolumeFile> {
         entries
             .iter()
-            .map(|(path, data)| ((*path).to_owned(), VolumeFile { data: data.as_bytes().to_vec(), mode: 0o640 }))
+            .map(|(path, data)| {
+                (
+                    (*path).to_owned(),
+                    VolumeFile {
+                        data: data.as_bytes().to_vec(),
+                        mode: 0o640,
+                    },
+                )
+            })
             .collect()
     }
 
@@ -122,19 +130,29 @@ mod tests {
         let read = |path: &str| fs::read_to_string(dir.path().join(path)).unwrap();
         assert!(project(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap());
         assert_eq!((read("a"), read("sub/b")), ("1".into(), "2".into()));
-        assert_eq!(fs::metadata(dir.path().join("a")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(dir.path().join("a")).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
         let before = fs::read_link(dir.path().join(DATA)).unwrap();
-        assert!(!project(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap(), "nothing to do");
+        assert!(
+            !project(dir.path(), &files(&[("a", "1"), ("sub/b", "2")])).unwrap(),
+            "nothing to do"
+        );
         assert_eq!(fs::read_link(dir.path().join(DATA)).unwrap(), before);
 
         let old = fs::File::open(dir.path().join("a")).unwrap();
         assert!(project(dir.path(), &files(&[("a", "new"), ("c", "3")])).unwrap());
         assert_eq!((read("a"), read("c")), ("new".into(), "3".into()));
         assert!(!dir.path().join("sub").exists() && dir.path().join("sub").symlink_metadata().is_err());
-        assert_eq!(io::read_to_string(old).unwrap(), "1", "who has it open keeps the old content");
-        let versions = fs::read_dir(dir.path()).unwrap().filter(|e| {
-            e.as_ref().unwrap().file_name().to_string_lossy().starts_with("..v")
-        });
+        assert_eq!(
+            io::read_to_string(old).unwrap(),
+            "1",
+            "who has it open keeps the old content"
+        );
+        let versions = fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with("..v"));
         assert_eq!(versions.count(), 1, "old versions are removed");
     }
 

@@ -49,7 +49,10 @@ pub(crate) fn prepare(ctx: &PodContext, container: &Container) -> Result<SpawnRe
     let mut env = environment(container, &pod, &ctx.facts, ctx.agent.as_ref()).map_err(|error| config(&error))?;
     let translation = ctx.translation().with_mounts(ctx.mounts(container)?);
     let words = |list: &Option<Vec<String>>| -> Vec<String> {
-        let expanded = list.iter().flatten().map(|word| expand(word, |name| env.get(name).cloned()));
+        let expanded = list
+            .iter()
+            .flatten()
+            .map(|word| expand(word, |name| env.get(name).cloned()));
         expanded.map(|word| translation.apply(&word)).collect()
     };
     let image = container.image.as_deref().unwrap_or_default();
@@ -63,9 +66,14 @@ pub(crate) fn prepare(ctx: &PodContext, container: &Container) -> Result<SpawnRe
         *value = translation.apply(value);
     }
     env.entry("PATH".to_owned()).or_insert_with(|| {
-        std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
+        std::env::var("PATH")
+            .unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())
     });
-    let directory = match container.working_dir.as_deref().map(|directory| translation.apply(directory)) {
+    let directory = match container
+        .working_dir
+        .as_deref()
+        .map(|directory| translation.apply(directory))
+    {
         Some(directory) if PathBuf::from(&directory).is_dir() => PathBuf::from(directory),
         _ => ctx.directory.clone(),
     };
@@ -81,18 +89,34 @@ impl Run {
         ordinal: i32,
     ) -> io::Result<Self> {
         let key = ctx.container_key(&container.name);
-        let path = ctx.directory.join("logs").join(&container.name).join(format!("{ordinal}.log"));
+        let path = ctx
+            .directory
+            .join("logs")
+            .join(&container.name)
+            .join(format!("{ordinal}.log"));
         let log = Arc::new(LogFile::create(path.clone(), ctx.agent.config.log_limit)?);
-        let translation = ctx.translation().with_mounts(ctx.mounts(&container).unwrap_or_default());
+        let translation = ctx
+            .translation()
+            .with_mounts(ctx.mounts(&container).unwrap_or_default());
         let spawned = ctx.agent.spawner.spawn(request.clone()).await?;
         ctx.agent.groups.add(spawned.pid);
-        ctx.agent.running().insert(key.clone(), Running { pid: spawned.pid, groups: HashSet::new() });
+        ctx.agent.running().insert(
+            key.clone(),
+            Running {
+                pid: spawned.pid,
+                groups: HashSet::new(),
+            },
+        );
         {
             let mut logs = ctx.agent.logs();
             let entry = logs.entry(key).or_default();
             let stale = entry.previous.take();
             let previous = entry.current.take();
-            *entry = ContainerLogs { live: Some(Arc::clone(&log)), current: Some(path), previous };
+            *entry = ContainerLogs {
+                live: Some(Arc::clone(&log)),
+                current: Some(path),
+                previous,
+            };
             if let Some(stale) = stale {
                 // Only the current and the previous run are kept.
                 let _ = std::fs::remove_file(stale.with_extension("log.1"));
@@ -105,7 +129,10 @@ impl Run {
         ];
         Ok(Self {
             container,
-            shell: Shell { base: request, translation },
+            shell: Shell {
+                base: request,
+                translation,
+            },
             started_at: Timestamp::now(),
             began: Instant::now(),
             id: format!("process://{}-{ordinal}-{}", ctx.uid, spawned.pid),
@@ -124,7 +151,11 @@ impl Run {
     /// runs.
     pub(crate) async fn terminate(&mut self, ctx: &PodContext, mut stop: impl FnMut() -> Stop) -> Option<ExitStatus> {
         let name = self.container.name.clone();
-        let handler = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.clone());
+        let handler = self
+            .container
+            .lifecycle
+            .as_ref()
+            .and_then(|lifecycle| lifecycle.pre_stop.clone());
         if let Some(handler) = handler.filter(|_| stop().hooks) {
             let running = hook(ctx, &self.shell, &self.container, &handler);
             tokio::pin!(running);
@@ -136,7 +167,12 @@ impl Run {
                 }
             };
             if let Err(error) = outcome {
-                ctx.event_at(Some(&name), EventKind::Warning, "FailedPreStopHook", format!("PreStopHook failed: {error}"));
+                ctx.event_at(
+                    Some(&name),
+                    EventKind::Warning,
+                    "FailedPreStopHook",
+                    format!("PreStopHook failed: {error}"),
+                );
             }
         }
         ctx.agent.learn_groups(&ctx.container_key(&name), &processes());
@@ -155,7 +191,11 @@ impl Run {
     }
 
     fn kill(&self, ctx: &PodContext) {
-        let groups = ctx.agent.running().get(&ctx.container_key(&self.container.name)).map(|r| r.groups.clone());
+        let groups = ctx
+            .agent
+            .running()
+            .get(&ctx.container_key(&self.container.name))
+            .map(|r| r.groups.clone());
         ctx.agent.kill_tree(self.pid, &groups.unwrap_or_default());
     }
 

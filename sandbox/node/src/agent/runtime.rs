@@ -5,11 +5,11 @@ use super::events::Recorder;
 use super::fields::NodeFacts;
 use super::groups::{Groups, reap_stale, signal_group, signal_process};
 use super::logs;
+use super::node;
 use super::shared::{Agent, ContainerKey};
 use super::spawn::Spawner;
 use super::usage::{Usage, sample};
 use super::worker::{Fate, Worker};
-use super::node;
 use crate::key::{Peer, PodKey};
 use crate::network::Network;
 use bytes::Bytes;
@@ -64,7 +64,9 @@ pub struct NodeRuntime {
 
 impl Debug for NodeRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeRuntime").field("root", &self.agent.config.root).finish_non_exhaustive()
+        f.debug_struct("NodeRuntime")
+            .field("root", &self.agent.config.root)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,10 @@ impl NodeRuntime {
     /// ended first.
     pub fn new(config: RuntimeConfig, client: Client) -> io::Result<Arc<Self>> {
         if !config.root.is_absolute() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the runtime's root must be an absolute path"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the runtime's root must be an absolute path",
+            ));
         }
         std::fs::create_dir_all(&config.root)?;
         let stale = reap_stale(&config.root)?;
@@ -122,11 +127,21 @@ impl NodeRuntime {
         });
         let usage = Arc::new(Usage::default());
         tokio::spawn(sample(Arc::clone(&agent), Arc::clone(&usage), stop.clone()));
-        let runtime =
-            Arc::new(Self { agent, usage, nodes: Mutex::default(), workers: Mutex::default(), wake, stop });
+        let runtime = Arc::new(Self {
+            agent,
+            usage,
+            nodes: Mutex::default(),
+            workers: Mutex::default(),
+            wake,
+            stop,
+        });
         tokio::spawn({
             // The dispatcher must not keep the runtime alive.
-            let (weak, wake, stop) = (Arc::downgrade(&runtime), Arc::clone(&runtime.wake), runtime.stop.clone());
+            let (weak, wake, stop) = (
+                Arc::downgrade(&runtime),
+                Arc::clone(&runtime.wake),
+                runtime.stop.clone(),
+            );
             async move {
                 loop {
                     tokio::select! {
@@ -144,7 +159,12 @@ impl NodeRuntime {
     /// Adds a node: it registers, sends heartbeats, and runs the pods bound to it.
     pub fn spawn_node(&self, config: NodeConfig) {
         let stop = self.stop.child_token();
-        let task = node::run(self.agent.client.clone(), config.clone(), self.agent.config.clone(), stop.clone());
+        let task = node::run(
+            self.agent.client.clone(),
+            config.clone(),
+            self.agent.config.clone(),
+            stop.clone(),
+        );
         tokio::spawn(task);
         let replaced = self.nodes().insert(config.name.clone(), Hosted { config, stop });
         if let Some(replaced) = replaced {
@@ -156,7 +176,9 @@ impl NodeRuntime {
     /// Ends a node as if its machine had lost power: no more heartbeats, its processes killed, nothing reported. Whether
     /// there was such a node.
     pub fn kill_node(&self, name: &str) -> bool {
-        let Some(node) = self.nodes().remove(name) else { return false };
+        let Some(node) = self.nodes().remove(name) else {
+            return false;
+        };
         node.stop.cancel();
         self.wake.notify_one();
         true
@@ -180,7 +202,10 @@ impl NodeRuntime {
     /// Kills a container with SIGKILL, as its crash would end it; its restart policy decides what follows. Whether it was
     /// running.
     pub fn kill_container(&self, pod: &PodKey, container: &str) -> bool {
-        let key = ContainerKey { pod: pod.clone(), container: container.to_owned() };
+        let key = ContainerKey {
+            pod: pod.clone(),
+            container: container.to_owned(),
+        };
         let running = self.agent.running().get(&key).cloned();
         let Some(running) = running else { return false };
         self.agent.kill_tree(running.pid, &running.groups);
@@ -262,9 +287,13 @@ impl NodeRuntime {
             }
         }
         workers.retain(|key, worker| {
-            let same = present.get(key).is_some_and(|pod| pod.metadata.uid.as_deref() == Some(worker.uid.as_str()));
+            let same = present
+                .get(key)
+                .is_some_and(|pod| pod.metadata.uid.as_deref() == Some(worker.uid.as_str()));
             if !same {
-                worker.fate.send_if_modified(|fate| std::mem::replace(fate, Fate::Gone) != Fate::Gone);
+                worker
+                    .fate
+                    .send_if_modified(|fate| std::mem::replace(fate, Fate::Gone) != Fate::Gone);
             }
             same || !worker.task.is_finished()
         });
@@ -283,7 +312,11 @@ impl NodeRuntime {
                 Some(_) => workers.remove(&key).map(|worker| worker.task),
                 None => None,
             };
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).and_then(|name| nodes.get(name));
+            let node = pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.node_name.as_ref())
+                .and_then(|name| nodes.get(name));
             let Some(Hosted { config, .. }) = node else { continue };
             let facts = NodeFacts {
                 node: config.name.clone(),
@@ -301,12 +334,20 @@ impl NodeRuntime {
 /// Keeps a local copy of all objects of a kind and calls `touched` at each change.
 fn follow<K>(client: Client, stop: CancellationToken, touched: impl Fn() + Send + 'static) -> Store<K>
 where
-    K: kube::Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Lookup<DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
     <K as kube::Resource>::DynamicType: Eq + Hash + Clone,
 {
     let (store, writer) = reflector::store::<K>();
-    let mut events =
-        reflector(writer, watcher(Api::<K>::all(client), watcher::Config::default())).default_backoff().boxed();
+    let mut events = reflector(writer, watcher(Api::<K>::all(client), watcher::Config::default()))
+        .default_backoff()
+        .boxed();
     tokio::spawn(async move {
         loop {
             let event = tokio::select! {
@@ -318,7 +359,9 @@ where
                 // The store shows a new listing only when it is complete.
                 Some(Ok(watcher::Event::Init | watcher::Event::InitApply(_))) => {}
                 Some(Ok(_)) => touched(),
-                Some(Err(error)) => tracing::warn!(%error, kind = std::any::type_name::<K>(), "watch failed; it starts again"),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, kind = std::any::type_name::<K>(), "watch failed; it starts again")
+                }
             }
         }
     });
@@ -357,14 +400,21 @@ impl NodeRuntime {
                 None => of_pod.next(),
             };
             let wanted = options.container.as_deref().unwrap_or_default();
-            let (key, found) =
-                found.ok_or_else(|| not_found(format!("container \"{wanted}\" in pod \"{}\" has not run yet", pod.name)))?;
+            let (key, found) = found.ok_or_else(|| {
+                not_found(format!(
+                    "container \"{wanted}\" in pod \"{}\" has not run yet",
+                    pod.name
+                ))
+            })?;
             (key.container.clone(), found.clone())
         };
         let stream = |text: Vec<u8>| stream::iter([Ok(Bytes::from(text))]).boxed();
         if options.previous {
             let path = found.previous.ok_or_else(|| {
-                not_found(format!("previous terminated container \"{name}\" in pod \"{}\" not found", pod.name))
+                not_found(format!(
+                    "previous terminated container \"{name}\" in pod \"{}\" not found",
+                    pod.name
+                ))
             })?;
             return logs::read(&path, options.tail_lines, options.timestamps).map(stream);
         }

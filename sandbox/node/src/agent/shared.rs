@@ -70,7 +70,9 @@ impl Agent {
     /// Learns which groups a container's descendants made for themselves. Once their parents are gone, nothing else ties
     /// them to the container.
     pub(crate) fn learn_groups(&self, key: &ContainerKey, all: &[ProcessInfo]) {
-        let Some(running) = self.running().get(key).cloned() else { return };
+        let Some(running) = self.running().get(key).cloned() else {
+            return;
+        };
         for process in tree(all, running.pid, &running.groups) {
             if process.group != running.pid && !running.groups.contains(&process.group) {
                 self.groups.add(process.group);

@@ -14,16 +14,32 @@ pub(super) trait Sources {
 
 /// All entries of a ConfigMap as bytes.
 pub(super) fn config_map_data(map: &ConfigMap) -> BTreeMap<String, Vec<u8>> {
-    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    let text = map
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let binary = map
+        .binary_data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()));
     text.chain(binary).collect()
 }
 
 /// All entries of a Secret as bytes.
 pub(super) fn secret_data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
-    let encoded = secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
+    let encoded = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.0.clone()));
     // `stringData` is write-only on a real API server, which merges it; a bare store may still hold it.
-    let plain = secret.string_data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
+    let plain = secret
+        .string_data
+        .iter()
+        .flatten()
+        .map(|(key, value)| (key.clone(), value.clone().into_bytes()));
     encoded.chain(plain).collect()
 }
 
@@ -45,23 +61,39 @@ pub(crate) mod fake {
                 entries
                     .iter()
                     .map(|(name, data)| {
-                        ((*name).to_owned(), data.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+                        (
+                            (*name).to_owned(),
+                            data.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                        )
                     })
                     .collect()
             };
-            Self { maps: table(maps), secrets: table(secrets) }
+            Self {
+                maps: table(maps),
+                secrets: table(secrets),
+            }
         }
     }
 
     impl Sources for Fake {
         fn config_map(&self, _: &str, name: &str) -> Option<Arc<ConfigMap>> {
             let data = self.maps.get(name)?.clone();
-            Some(Arc::new(ConfigMap { data: Some(data), ..ConfigMap::default() }))
+            Some(Arc::new(ConfigMap {
+                data: Some(data),
+                ..ConfigMap::default()
+            }))
         }
 
         fn secret(&self, _: &str, name: &str) -> Option<Arc<Secret>> {
-            let data = self.secrets.get(name)?.iter().map(|(k, v)| (k.clone(), ByteString(v.clone().into_bytes())));
-            Some(Arc::new(Secret { data: Some(data.collect()), ..Secret::default() }))
+            let data = self
+                .secrets
+                .get(name)?
+                .iter()
+                .map(|(k, v)| (k.clone(), ByteString(v.clone().into_bytes())));
+            Some(Arc::new(Secret {
+                data: Some(data.collect()),
+                ..Secret::default()
+            }))
         }
     }
 }

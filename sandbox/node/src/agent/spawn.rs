@@ -81,7 +81,9 @@ impl Spawner {
 
 fn start(setpriv: Option<&Path>, request: SpawnRequest) -> io::Result<Spawned> {
     let SpawnRequest { argv, env, directory } = request;
-    let (program, args) = argv.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let (program, args) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut command = match setpriv {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -113,7 +115,12 @@ fn start(setpriv: Option<&Path>, request: SpawnRequest) -> io::Result<Spawned> {
             Err(error) => tracing::error!(%error, pid, "cannot wait for a process"),
         }
     });
-    Ok(Spawned { pid, stdout, stderr, exit })
+    Ok(Spawned {
+        pid,
+        stdout,
+        stderr,
+        exit,
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +141,10 @@ mod tests {
     #[tokio::test]
     async fn a_process_has_its_own_group_and_only_its_environment() {
         let spawner = Spawner::start().unwrap();
-        let mut spawned = spawner.spawn(shell("echo $GREETING-$HOME-$PWD; read x; exit 7")).await.unwrap();
+        let mut spawned = spawner
+            .spawn(shell("echo $GREETING-$HOME-$PWD; read x; exit 7"))
+            .await
+            .unwrap();
         let mut text = String::new();
         spawned.stdout.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "hi--/\n");
@@ -151,7 +161,9 @@ mod tests {
         // Reading ends one way or the other: with the process, or with the reactor that watched its pipe.
         let mut rest = Vec::new();
         let deadline = std::time::Duration::from_secs(10);
-        let _ = tokio::time::timeout(deadline, spawned.stdout.read_to_end(&mut rest)).await.unwrap();
+        let _ = tokio::time::timeout(deadline, spawned.stdout.read_to_end(&mut rest))
+            .await
+            .unwrap();
         let gone = async {
             while procfs::process(spawned.pid).is_some_and(|process| !process.is_zombie()) {
                 tokio::task::yield_now().await;

@@ -46,7 +46,10 @@ pub(super) enum RunState {
 impl RunState {
     /// A waiting state.
     pub(super) fn waiting(reason: &str, message: Option<String>) -> Self {
-        Self::Waiting { reason: reason.to_owned(), message }
+        Self::Waiting {
+            reason: reason.to_owned(),
+            message,
+        }
     }
 }
 
@@ -107,12 +110,18 @@ pub(super) struct PodState {
 impl PodState {
     /// The record of a container, init or not.
     pub(super) fn container_mut(&mut self, name: &str) -> Option<&mut ContainerRecord> {
-        self.init.iter_mut().chain(&mut self.containers).find(|record| record.name == name)
+        self.init
+            .iter_mut()
+            .chain(&mut self.containers)
+            .find(|record| record.name == name)
     }
 
     /// The record of a container, init or not.
     pub(super) fn container(&self, name: &str) -> Option<&ContainerRecord> {
-        self.init.iter().chain(&self.containers).find(|record| record.name == name)
+        self.init
+            .iter()
+            .chain(&self.containers)
+            .find(|record| record.name == name)
     }
 
     /// Whether every init container has done its part.

@@ -23,7 +23,9 @@ pub(super) fn render(pod: &Pod, state: &PodState, previous: Option<&PodStatus>, 
         container_statuses: Some(state.containers.iter().map(container_status).collect()),
         init_container_statuses: (!state.init.is_empty()).then(|| state.init.iter().map(container_status).collect()),
         host_ip: Some(state.host_ip.to_string()),
-        host_ips: Some(vec![HostIP { ip: state.host_ip.to_string() }]),
+        host_ips: Some(vec![HostIP {
+            ip: state.host_ip.to_string(),
+        }]),
         pod_ips: pod_ip.clone().map(|ip| vec![PodIP { ip }]),
         pod_ip,
         start_time: Some(Time(state.started_at)),
@@ -35,24 +37,43 @@ pub(super) fn render(pod: &Pod, state: &PodState, previous: Option<&PodStatus>, 
 
 /// The pod's phase, by the kubelet's rules.
 pub(super) fn phase(pod: &Pod, state: &PodState) -> &'static str {
-    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
-    let init_failed = state.init.iter().any(|record| {
-        !record.sidecar && matches!(&record.state, RunState::Terminated(end) if end.exit_code != 0)
-    });
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref())
+        .unwrap_or("Always");
+    let init_failed = state
+        .init
+        .iter()
+        .any(|record| !record.sidecar && matches!(&record.state, RunState::Terminated(end) if end.exit_code != 0));
     if init_failed && (policy == "Never" || state.terminating) {
         return "Failed";
     }
     let ends: Vec<&Termination> = state
         .containers
         .iter()
-        .filter_map(|record| if let RunState::Terminated(end) = &record.state { Some(end) } else { None })
+        .filter_map(|record| {
+            if let RunState::Terminated(end) = &record.state {
+                Some(end)
+            } else {
+                None
+            }
+        })
         .collect();
     if ends.len() == state.containers.len() && !ends.is_empty() && (policy != "Always" || state.terminating) {
-        return if ends.iter().all(|end| end.exit_code == 0) { "Succeeded" } else { "Failed" };
+        return if ends.iter().all(|end| end.exit_code == 0) {
+            "Succeeded"
+        } else {
+            "Failed"
+        };
     }
     let waits_for_first_run =
         |record: &ContainerRecord| matches!(record.state, RunState::Waiting { .. }) && record.last.is_none();
-    if !state.initialized() || state.containers.iter().any(waits_for_first_run) { "Pending" } else { "Running" }
+    if !state.initialized() || state.containers.iter().any(waits_for_first_run) {
+        "Pending"
+    } else {
+        "Running"
+    }
 }
 
 fn conditions(
@@ -62,10 +83,20 @@ fn conditions(
     previous: Option<&PodStatus>,
     now: Timestamp,
 ) -> Vec<PodCondition> {
-    let current = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let reported = previous.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let unready: Vec<&str> =
-        state.containers.iter().filter(|record| !record.ready).map(|record| record.name.as_str()).collect();
+    let current = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let reported = previous
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let unready: Vec<&str> = state
+        .containers
+        .iter()
+        .filter(|record| !record.ready)
+        .map(|record| record.name.as_str())
+        .collect();
     let incomplete: Vec<&str> = state
         .init
         .iter()
@@ -73,23 +104,46 @@ fn conditions(
         .map(|record| record.name.as_str())
         .collect();
     let completed = matches!(phase, "Succeeded" | "Failed").then(|| {
-        if phase == "Succeeded" { ("PodCompleted", None) } else { ("PodFailed", None) }
+        if phase == "Succeeded" {
+            ("PodCompleted", None)
+        } else {
+            ("PodFailed", None)
+        }
     });
     let containers_ready = match completed {
         Some(reason) => Err(reason),
         None if unready.is_empty() => Ok(()),
-        None => Err(("ContainersNotReady", Some(format!("containers with unready status: [{}]", unready.join(" "))))),
+        None => Err((
+            "ContainersNotReady",
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        )),
     };
     let initialized = if state.initialized() || phase == "Succeeded" {
         Ok(())
     } else {
-        Err(("ContainersNotInitialized", Some(format!("containers with incomplete status: [{}]", incomplete.join(" ")))))
+        Err((
+            "ContainersNotInitialized",
+            Some(format!("containers with incomplete status: [{}]", incomplete.join(" "))),
+        ))
     };
-    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_deref()).unwrap_or_default();
+    let gates = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.readiness_gates.as_deref())
+        .unwrap_or_default();
     let closed_gate = gates
         .iter()
-        .find(|gate| !current.iter().any(|c| c.type_ == gate.condition_type && c.status == "True"))
-        .map(|gate| ("ReadinessGatesNotReady", Some(format!("condition {} is not True", gate.condition_type))));
+        .find(|gate| {
+            !current
+                .iter()
+                .any(|c| c.type_ == gate.condition_type && c.status == "True")
+        })
+        .map(|gate| {
+            (
+                "ReadinessGatesNotReady",
+                Some(format!("condition {} is not True", gate.condition_type)),
+            )
+        });
     let ready = containers_ready.clone().and(closed_gate.map_or(Ok(()), Err));
     let mut all: Vec<PodCondition> = [
         ("PodScheduled", Ok(())),
@@ -100,10 +154,17 @@ fn conditions(
     .into_iter()
     .map(|(type_, outcome): (&str, Result<(), (&str, Option<String>)>)| {
         let status = if outcome.is_ok() { "True" } else { "False" };
-        let (reason, message) = outcome.err().map_or((None, None), |(reason, message)| (Some(reason.to_owned()), message));
+        let (reason, message) = outcome
+            .err()
+            .map_or((None, None), |(reason, message)| (Some(reason.to_owned()), message));
         // The last report wins over the object, which may be older.
-        let before = reported.iter().chain(current).find(|condition| condition.type_ == type_);
-        let since = before.filter(|condition| condition.status == status).and_then(|c| c.last_transition_time.clone());
+        let before = reported
+            .iter()
+            .chain(current)
+            .find(|condition| condition.type_ == type_);
+        let since = before
+            .filter(|condition| condition.status == status)
+            .and_then(|c| c.last_transition_time.clone());
         PodCondition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -114,7 +175,12 @@ fn conditions(
         }
     })
     .collect();
-    all.extend(current.iter().filter(|condition| !OWN.contains(&condition.type_.as_str())).cloned());
+    all.extend(
+        current
+            .iter()
+            .filter(|condition| !OWN.contains(&condition.type_.as_str()))
+            .cloned(),
+    );
     all
 }
 
@@ -126,11 +192,16 @@ fn container_status(record: &ContainerRecord) -> ContainerStatus {
     };
     let state = match &record.state {
         RunState::Waiting { reason, message } => ContainerState {
-            waiting: Some(ContainerStateWaiting { reason: Some(reason.clone()), message: message.clone() }),
+            waiting: Some(ContainerStateWaiting {
+                reason: Some(reason.clone()),
+                message: message.clone(),
+            }),
             ..ContainerState::default()
         },
         RunState::Running { since, .. } => ContainerState {
-            running: Some(ContainerStateRunning { started_at: Some(Time(*since)) }),
+            running: Some(ContainerStateRunning {
+                started_at: Some(Time(*since)),
+            }),
             ..ContainerState::default()
         },
         RunState::Terminated(end) => terminated(end),
@@ -150,7 +221,15 @@ fn container_status(record: &ContainerRecord) -> ContainerStatus {
 }
 
 fn terminated(end: &Termination) -> ContainerState {
-    let Termination { exit_code, signal, reason, message, started_at, finished_at, container_id } = end;
+    let Termination {
+        exit_code,
+        signal,
+        reason,
+        message,
+        started_at,
+        finished_at,
+        container_id,
+    } = end;
     ContainerState {
         terminated: Some(ContainerStateTerminated {
             exit_code: *exit_code,
@@ -167,17 +246,33 @@ fn terminated(end: &Termination) -> ContainerState {
 
 /// The quality-of-service class that requests and limits amount to.
 fn qos_class(pod: &Pod) -> &'static str {
-    let Some(spec) = pod.spec.as_ref() else { return "BestEffort" };
-    let containers: Vec<&Container> = spec.containers.iter().chain(spec.init_containers.iter().flatten()).collect();
+    let Some(spec) = pod.spec.as_ref() else {
+        return "BestEffort";
+    };
+    let containers: Vec<&Container> = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+        .collect();
     let amount = |container: &Container, limits: bool, name: &str| {
         let resources = container.resources.as_ref()?;
-        let map = if limits { resources.limits.as_ref() } else { resources.requests.as_ref() };
+        let map = if limits {
+            resources.limits.as_ref()
+        } else {
+            resources.requests.as_ref()
+        };
         quantity::value(map?.get(name)?).ok().filter(|value| *value > 0.0)
     };
     let names = ["cpu", "memory"];
-    let any = containers.iter().any(|c| names.iter().any(|n| amount(c, true, n).or(amount(c, false, n)).is_some()));
+    let any = containers.iter().any(|c| {
+        names
+            .iter()
+            .any(|n| amount(c, true, n).or(amount(c, false, n)).is_some())
+    });
     let guaranteed = containers.iter().all(|c| {
-        names.iter().all(|n| amount(c, true, n).is_some_and(|l| amount(c, false, n).is_none_or(|r| (r - l).abs() < 1e-12)))
+        names
+            .iter()
+            .all(|n| amount(c, true, n).is_some_and(|l| amount(c, false, n).is_none_or(|r| (r - l).abs() < 1e-12)))
     });
     match (any, guaranteed) {
         (false, _) => "BestEffort",
@@ -218,7 +313,10 @@ mod tests {
     }
 
     fn running() -> RunState {
-        RunState::Running { since: at(1), container_id: "id".into() }
+        RunState::Running {
+            since: at(1),
+            container_id: "id".into(),
+        }
     }
 
     fn state(containers: Vec<RunState>, init: Vec<RunState>) -> PodState {
@@ -232,7 +330,11 @@ mod tests {
             }
         };
         let records = |prefix, states: Vec<RunState>| {
-            states.into_iter().enumerate().map(|(index, state)| record(prefix, index, state)).collect()
+            states
+                .into_iter()
+                .enumerate()
+                .map(|(index, state)| record(prefix, index, state))
+                .collect()
         };
         PodState {
             started_at: at(0),
@@ -260,7 +362,11 @@ mod tests {
             ("Never", vec![waiting()], vec![done(1)], "Failed"),
             ("Always", vec![running()], vec![done(0)], "Running"),
         ] {
-            assert_eq!(phase(&plain(policy), &state(containers.clone(), init)), expected, "{policy} {containers:?}");
+            assert_eq!(
+                phase(&plain(policy), &state(containers.clone(), init)),
+                expected,
+                "{policy} {containers:?}"
+            );
         }
         let mut back_off = state(vec![RunState::waiting("CrashLoopBackOff", None)], vec![]);
         back_off.containers[0].last = Some(end(1));
@@ -268,7 +374,13 @@ mod tests {
     }
 
     fn condition<'a>(status: &'a PodStatus, type_: &str) -> &'a PodCondition {
-        status.conditions.as_ref().unwrap().iter().find(|c| c.type_ == type_).unwrap()
+        status
+            .conditions
+            .as_ref()
+            .unwrap()
+            .iter()
+            .find(|c| c.type_ == type_)
+            .unwrap()
     }
 
     #[test]
@@ -282,15 +394,22 @@ mod tests {
         state.containers[0].ready = false;
         let third = render(&pod, &state, Some(&second), at(30));
         let ready = condition(&third, "Ready");
-        assert_eq!((ready.status.as_str(), ready.reason.as_deref()), ("False", Some("ContainersNotReady")));
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_deref()),
+            ("False", Some("ContainersNotReady"))
+        );
         assert_eq!(ready.message.as_deref(), Some("containers with unready status: [c0]"));
         assert_eq!(ready.last_transition_time, Some(Time(at(30))));
-        assert_eq!(condition(&third, "Initialized").last_transition_time, Some(Time(at(10))));
+        assert_eq!(
+            condition(&third, "Initialized").last_transition_time,
+            Some(Time(at(10)))
+        );
     }
 
     #[test]
     fn foreign_conditions_and_readiness_gates_count() {
-        let mut pod = pod(json!({"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "example.com/gate"}]}));
+        let mut pod =
+            pod(json!({"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "example.com/gate"}]}));
         let state = state(vec![running()], vec![]);
         let closed = render(&pod, &state, None, at(1));
         assert_eq!(condition(&closed, "Ready").status, "False");
@@ -308,6 +427,9 @@ mod tests {
         assert_eq!(class(json!({})), "BestEffort");
         assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
         assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");
-        assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}})), "Burstable");
+        assert_eq!(
+            class(json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}})),
+            "Burstable"
+        );
     }
 }

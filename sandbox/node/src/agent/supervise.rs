@@ -42,7 +42,9 @@ pub(crate) async fn supervise(ctx: &PodContext, name: &str, role: Role) -> bool 
     let mut backoff = BackoffState::default();
     let mut ordinal = 0;
     loop {
-        let Some((container, request)) = ready_to_start(ctx, name).await else { return false };
+        let Some((container, request)) = ready_to_start(ctx, name).await else {
+            return false;
+        };
         let run = match Run::start(ctx, container, request, ordinal).await {
             Ok(run) => run,
             Err(error) => {
@@ -50,7 +52,9 @@ pub(crate) async fn supervise(ctx: &PodContext, name: &str, role: Role) -> bool 
                 ctx.update_container(name, |record| {
                     record.state = RunState::waiting("RunContainerError", Some(error.to_string()));
                 });
-                let wait = backoff.after(Duration::ZERO, &ctx.agent.config.crash_backoff).max(Duration::from_secs(1));
+                let wait = backoff
+                    .after(Duration::ZERO, &ctx.agent.config.crash_backoff)
+                    .max(Duration::from_secs(1));
                 tokio::select! {
                     () = ctx.stopped() => return false,
                     () = sleep(wait) => continue,
@@ -79,7 +83,11 @@ pub(crate) async fn supervise(ctx: &PodContext, name: &str, role: Role) -> bool 
 
 fn restarts(ctx: &PodContext, role: Role, succeeded: bool) -> bool {
     let pod = ctx.current();
-    let policy = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref()).unwrap_or("Always");
+    let policy = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.restart_policy.as_deref())
+        .unwrap_or("Always");
     match role {
         Role::Sidecar => true,
         Role::Init => !succeeded && policy != "Never",
@@ -88,10 +96,7 @@ fn restarts(ctx: &PodContext, role: Role, succeeded: bool) -> bool {
 }
 
 /// Waits until everything the container needs is there. `None` when the pod is to end first.
-async fn ready_to_start(
-    ctx: &PodContext,
-    name: &str,
-) -> Option<(Container, super::spawn::SpawnRequest)> {
+async fn ready_to_start(ctx: &PodContext, name: &str) -> Option<(Container, super::spawn::SpawnRequest)> {
     let mut told: Option<NotYet> = None;
     let mut agent_changed = ctx.agent.changed.subscribe();
     let mut pod_changed = ctx.pod.clone();
@@ -107,7 +112,12 @@ async fn ready_to_start(
             Err(why) => why,
         };
         if told.as_ref() != Some(&why) {
-            ctx.event_at(Some(name), EventKind::Warning, "Failed", format!("Error: {}", why.message));
+            ctx.event_at(
+                Some(name),
+                EventKind::Warning,
+                "Failed",
+                format!("Error: {}", why.message),
+            );
             ctx.update_container(name, |record| {
                 record.state = RunState::waiting(why.reason, Some(why.message.clone()));
             });
@@ -126,12 +136,18 @@ fn announce(ctx: &PodContext, run: &Run, ordinal: i32) {
     let name = run.container.name.as_str();
     let image = run.container.image.as_deref().unwrap_or_default();
     let say = |reason, message: String| ctx.event_at(Some(name), EventKind::Normal, reason, message);
-    say("Pulled", format!("Container image \"{image}\" already present on machine"));
+    say(
+        "Pulled",
+        format!("Container image \"{image}\" already present on machine"),
+    );
     say("Created", format!("Created container: {name}"));
     say("Started", format!("Started container {name}"));
     ctx.update_container(name, |record| {
         image.clone_into(&mut record.image);
-        record.state = RunState::Running { since: run.started_at, container_id: run.id.clone() };
+        record.state = RunState::Running {
+            since: run.started_at,
+            container_id: run.id.clone(),
+        };
         record.restarts = ordinal;
         record.ready = false;
         record.started = false;
@@ -156,8 +172,16 @@ async fn attend(ctx: &PodContext, mut run: Run, role: Role) -> Termination {
     let status = match cause {
         Cause::Exited(status) => status,
         Cause::Stopped => {
-            ctx.event_at(Some(name), EventKind::Normal, "Killing", format!("Stopping container {name}"));
-            let fallback = Stop { deadline: Instant::now(), hooks: false };
+            ctx.event_at(
+                Some(name),
+                EventKind::Normal,
+                "Killing",
+                format!("Stopping container {name}"),
+            );
+            let fallback = Stop {
+                deadline: Instant::now(),
+                hooks: false,
+            };
             let ending = run.terminate(ctx, || ctx.stop.borrow().unwrap_or(fallback));
             // Readiness is still watched: a pod that drains says so.
             tokio::select! {
@@ -168,7 +192,10 @@ async fn attend(ctx: &PodContext, mut run: Run, role: Role) -> Termination {
         Cause::Replaced { message, grace } => {
             ctx.event_at(Some(name), EventKind::Normal, "Killing", message);
             ctx.update_container(name, |record| record.ready = false);
-            let own = Stop { deadline: Instant::now() + grace, hooks: true };
+            let own = Stop {
+                deadline: Instant::now() + grace,
+                hooks: true,
+            };
             // The pod's own end may come sooner.
             run.terminate(ctx, || match *ctx.stop.borrow() {
                 Some(stop) if stop.deadline < own.deadline => stop,
@@ -180,11 +207,21 @@ async fn attend(ctx: &PodContext, mut run: Run, role: Role) -> Termination {
     run.finish(ctx, status).await
 }
 
-async fn image_changed(mut pod: watch::Receiver<std::sync::Arc<k8s_openapi::api::core::v1::Pod>>, container: &Container) -> String {
+async fn image_changed(
+    mut pod: watch::Receiver<std::sync::Arc<k8s_openapi::api::core::v1::Pod>>,
+    container: &Container,
+) -> String {
     let image_now = |pod: &k8s_openapi::api::core::v1::Pod| {
         let spec = pod.spec.as_ref()?;
-        let same = spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == container.name)?;
-        same.image.clone().filter(|image| Some(image) != container.image.as_ref())
+        let same = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+            .find(|c| c.name == container.name)?;
+        same.image
+            .clone()
+            .filter(|image| Some(image) != container.image.as_ref())
     };
     loop {
         if let Some(image) = image_now(&pod.borrow_and_update()) {
@@ -199,12 +236,23 @@ async fn image_changed(mut pod: watch::Receiver<std::sync::Arc<k8s_openapi::api:
 /// Hooks and probes of a running container. Returns only with a reason to end it.
 async fn health(ctx: &PodContext, shell: &super::handler::Shell, container: &Container, role: Role) -> Cause {
     let name = container.name.as_str();
-    let post_start = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+    let post_start = container
+        .lifecycle
+        .as_ref()
+        .and_then(|lifecycle| lifecycle.post_start.as_ref());
     if let Some(handler) = post_start
         && let Err(error) = hook(ctx, shell, container, handler).await
     {
-        ctx.event_at(Some(name), EventKind::Warning, "FailedPostStartHook", format!("PostStartHook failed: {error}"));
-        return Cause::Replaced { message: "FailedPostStartHook".to_owned(), grace: ctx.grace() };
+        ctx.event_at(
+            Some(name),
+            EventKind::Warning,
+            "FailedPostStartHook",
+            format!("PostStartHook failed: {error}"),
+        );
+        return Cause::Replaced {
+            message: "FailedPostStartHook".to_owned(),
+            grace: ctx.grace(),
+        };
     }
     if role != Role::Init
         && let Some(startup) = &container.startup_probe
@@ -233,7 +281,9 @@ async fn health(ctx: &PodContext, shell: &super::handler::Shell, container: &Con
 }
 
 fn failed(ctx: &PodContext, name: &str, kind: &str, probe: &Probe) -> Cause {
-    let own = probe.termination_grace_period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let own = probe
+        .termination_grace_period_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     Cause::Replaced {
         message: format!("Container {name} failed {kind} probe, will be restarted"),
         grace: own.map_or_else(|| ctx.grace(), Duration::from_secs),
@@ -294,7 +344,10 @@ async fn back_off(ctx: &PodContext, name: &str, end: Termination, wait: Duration
             RunState::Terminated(end.clone())
         } else {
             let pod = format!("{}_{}({})", ctx.key.name, ctx.key.namespace, ctx.uid);
-            let message = format!("back-off {}s restarting failed container={name} pod={pod}", wait.as_secs_f32());
+            let message = format!(
+                "back-off {}s restarting failed container={name} pod={pod}",
+                wait.as_secs_f32()
+            );
             RunState::waiting("CrashLoopBackOff", Some(message))
         };
         record.last = Some(end);

@@ -64,7 +64,9 @@ impl Translation {
         let mut rest = text;
         let mut before: Option<char> = None;
         while let Some(next) = rest.chars().next() {
-            let found = (next == '/' && starts_path(before, &result)).then(|| self.mount_at(rest)).flatten();
+            let found = (next == '/' && starts_path(before, &result))
+                .then(|| self.mount_at(rest))
+                .flatten();
             if let Some((mount, host)) = found {
                 result.push_str(host);
                 rest = &rest[mount.len()..];
@@ -80,7 +82,8 @@ impl Translation {
 
     fn mount_at(&self, text: &str) -> Option<(&str, &str)> {
         let found = self.mounts.iter().find(|(mount, _)| {
-            text.strip_prefix(mount.as_str()).is_some_and(|after| !after.chars().next().is_some_and(is_name))
+            text.strip_prefix(mount.as_str())
+                .is_some_and(|after| !after.chars().next().is_some_and(is_name))
         });
         found.map(|(mount, host)| (mount.as_str(), host.as_str()))
     }
@@ -131,7 +134,10 @@ fn parse(host: &str) -> Option<LinkTarget> {
     if host.len() > LONGEST_HOST {
         return None;
     }
-    let name = host.strip_suffix(".cluster.local").unwrap_or(host).strip_suffix(".svc")?;
+    let name = host
+        .strip_suffix(".cluster.local")
+        .unwrap_or(host)
+        .strip_suffix(".svc")?;
     let labels: Vec<&str> = name.split('.').collect();
     if !labels.iter().all(|label| is_label(label)) {
         return None;
@@ -141,7 +147,10 @@ fn parse(host: &str) -> Option<LinkTarget> {
         [hostname, service, namespace] => (Some(hostname.to_owned()), service, namespace),
         _ => return None,
     };
-    Some(LinkTarget { service: ServiceKey::new(namespace, service), hostname })
+    Some(LinkTarget {
+        service: ServiceKey::new(namespace, service),
+        hostname,
+    })
 }
 
 fn is_label(label: &str) -> bool {
@@ -160,11 +169,17 @@ mod tests {
     use proptest::prelude::*;
 
     fn target(name: &str) -> LinkTarget {
-        LinkTarget { service: ServiceKey::new("live", name), hostname: None }
+        LinkTarget {
+            service: ServiceKey::new("live", name),
+            hostname: None,
+        }
     }
 
     fn translation() -> Translation {
-        let one_pod = LinkTarget { hostname: Some("origin-0".into()), ..target("origin") };
+        let one_pod = LinkTarget {
+            hostname: Some("origin-0".into()),
+            ..target("origin")
+        };
         Translation::new(
             BTreeMap::from([
                 (target("origin"), "127.40.0.1".to_owned()),
@@ -214,7 +229,10 @@ mod tests {
     #[test]
     fn references_are_found_once_each() {
         let found = references("x http://b.n.svc/ b.n.svc.cluster.local a.n.svc pod.b.n.svc nothing.svc");
-        let names: Vec<_> = found.iter().map(|t| (t.service.name.as_str(), t.hostname.as_deref())).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|t| (t.service.name.as_str(), t.hostname.as_deref()))
+            .collect();
         assert_eq!(names, [("a", None), ("b", None), ("b", Some("pod"))]);
     }
 
@@ -232,7 +250,15 @@ mod tests {
         ] {
             assert_eq!(t.apply(given), expected);
         }
-        for text in ["/etc/application", "/etc/app.json", "/srv/data", "./data", "http://host/data", "//data", "${dir}/data"] {
+        for text in [
+            "/etc/application",
+            "/etc/app.json",
+            "/srv/data",
+            "./data",
+            "http://host/data",
+            "//data",
+            "${dir}/data",
+        ] {
             assert_eq!(t.apply(text), text);
         }
     }

@@ -23,7 +23,10 @@ fn used(before: &CpuTimes, now: &[&ProcessInfo]) -> u64 {
 }
 
 fn times(processes: &[&ProcessInfo]) -> CpuTimes {
-    processes.iter().map(|process| ((process.pid, process.start), process.cpu_nanos)).collect()
+    processes
+        .iter()
+        .map(|process| ((process.pid, process.start), process.cpu_nanos))
+        .collect()
 }
 
 /// The latest measurements.
@@ -64,7 +67,9 @@ pub(crate) async fn sample(agent: Arc<Agent>, usage: Arc<Usage>, stop: Cancellat
             if let Some((since, earlier)) = before.get(&identity) {
                 let window = now - *since;
                 let cpu = used(earlier, &members) as f64 / window.as_secs_f64().max(1e-3);
-                let entry = pods.entry((key.pod.namespace.clone(), key.pod.name.clone())).or_insert((window, Vec::new()));
+                let entry = pods
+                    .entry((key.pod.namespace.clone(), key.pod.name.clone()))
+                    .or_insert((window, Vec::new()));
                 entry.0 = entry.0.min(window);
                 entry.1.push(ContainerUsage {
                     container: key.container.clone(),
@@ -75,13 +80,15 @@ pub(crate) async fn sample(agent: Arc<Agent>, usage: Arc<Usage>, stop: Cancellat
             next.insert(identity, (now, times(&members)));
         }
         before = next;
-        let latest = pods.into_iter().map(|((namespace, pod), (window, containers))| PodUsage {
-            namespace,
-            pod,
-            timestamp,
-            window,
-            containers,
-        });
+        let latest = pods
+            .into_iter()
+            .map(|((namespace, pod), (window, containers))| PodUsage {
+                namespace,
+                pod,
+                timestamp,
+                window,
+                containers,
+            });
         usage.set(latest.collect());
         for group in agent.groups.known() {
             agent.groups.remove_if_empty(group);
@@ -95,7 +102,14 @@ mod tests {
 
     #[test]
     fn new_processes_count_and_dead_ones_do_not_go_negative() {
-        let process = |pid, start, cpu_nanos| ProcessInfo { pid, parent: 1, group: 1, state: 'R', cpu_nanos, start };
+        let process = |pid, start, cpu_nanos| ProcessInfo {
+            pid,
+            parent: 1,
+            group: 1,
+            state: 'R',
+            cpu_nanos,
+            start,
+        };
         let (a, b) = (process(1, 10, 500), process(2, 20, 300));
         let before = times(&[&a, &b]);
         let later = process(1, 10, 900);

@@ -46,7 +46,9 @@ pub(super) enum VolumeError {
     #[error("volume \"{0}\": path `{1}` is not a relative path within the volume")]
     BadPath(String, String),
     /// A kind of volume that this agent does not know.
-    #[error("volume \"{0}\" is of a kind this node does not support (configMap, secret, projected, downwardAPI, emptyDir, hostPath and persistentVolumeClaim are)")]
+    #[error(
+        "volume \"{0}\" is of a kind this node does not support (configMap, secret, projected, downwardAPI, emptyDir, hostPath and persistentVolumeClaim are)"
+    )]
     Unsupported(String),
     /// A downward API reference that does not resolve.
     #[error("volume \"{0}\": {1}")]
@@ -69,7 +71,13 @@ pub(super) fn content(
     facts: &NodeFacts,
     sources: &dyn Sources,
 ) -> Result<VolumeContent, VolumeError> {
-    let mut files = Files { volume: &volume.name, pod, facts, sources, files: BTreeMap::new() };
+    let mut files = Files {
+        volume: &volume.name,
+        pod,
+        facts,
+        sources,
+        files: BTreeMap::new(),
+    };
     if let Some(map) = &volume.config_map {
         files.config_map(&map.name, map.items.as_deref(), map.optional, map.default_mode)?;
     } else if let Some(secret) = &volume.secret {
@@ -182,7 +190,9 @@ impl Files<'_> {
     }
 
     fn add(&mut self, path: &str, data: Vec<u8>, mode: Option<i32>) -> Result<(), VolumeError> {
-        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        let plain = Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if path.is_empty() || !plain || path.starts_with("..") {
             return Err(VolumeError::BadPath(self.volume.to_owned(), path.to_owned()));
         }
@@ -203,14 +213,20 @@ mod tests {
     fn render(volume: Value) -> Result<VolumeContent, VolumeError> {
         let volume: Volume = serde_json::from_value(volume).unwrap();
         let pod: Pod =
-            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "labels": {"a": "b"}}})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns", "labels": {"a": "b"}}}))
+                .unwrap();
         let sources = Fake::new(&[("cm", &[("one", "1"), ("two", "2")])], &[("s", &[("key", "k")])]);
         content(&volume, &pod, &facts(), &sources)
     }
 
     fn files(volume: Value) -> Vec<(String, String, u32)> {
-        let VolumeContent::Files(files) = render(volume).unwrap() else { panic!("not files") };
-        files.into_iter().map(|(path, file)| (path, String::from_utf8(file.data).unwrap(), file.mode)).collect()
+        let VolumeContent::Files(files) = render(volume).unwrap() else {
+            panic!("not files")
+        };
+        files
+            .into_iter()
+            .map(|(path, file)| (path, String::from_utf8(file.data).unwrap(), file.mode))
+            .collect()
     }
 
     #[test]
@@ -221,21 +237,33 @@ mod tests {
             [file("one", "1", 0o600), file("two", "2", 0o600)]
         );
         assert_eq!(
-            files(json!({"name": "v", "configMap": {"name": "cm", "items": [{"key": "two", "path": "d/2.txt", "mode": 0o400}]}})),
+            files(
+                json!({"name": "v", "configMap": {"name": "cm", "items": [{"key": "two", "path": "d/2.txt", "mode": 0o400}]}})
+            ),
             [file("d/2.txt", "2", 0o400)]
         );
         assert_eq!(
             files(json!({"name": "v", "projected": {"sources": [
                 {"configMap": {"name": "cm", "items": [{"key": "one", "path": "x"}]}}, {"secret": {"name": "s"}},
                 {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}}]}})),
-            [file("key", "k", 0o644), file("labels", "a=\"b\"\n", 0o644), file("x", "1", 0o644)]
+            [
+                file("key", "k", 0o644),
+                file("labels", "a=\"b\"\n", 0o644),
+                file("x", "1", 0o644)
+            ]
         );
     }
 
     #[test]
     fn what_is_absent_blocks_unless_optional() {
-        assert!(matches!(render(json!({"name": "v", "configMap": {"name": "no"}})), Err(VolumeError::NoConfigMap(..))));
-        assert!(matches!(render(json!({"name": "v", "secret": {"secretName": "no"}})), Err(VolumeError::NoSecret(..))));
+        assert!(matches!(
+            render(json!({"name": "v", "configMap": {"name": "no"}})),
+            Err(VolumeError::NoConfigMap(..))
+        ));
+        assert!(matches!(
+            render(json!({"name": "v", "secret": {"secretName": "no"}})),
+            Err(VolumeError::NoSecret(..))
+        ));
         assert!(files(json!({"name": "v", "secret": {"secretName": "no", "optional": true}})).is_empty());
         let item = json!([{"key": "three", "path": "3"}]);
         let no_key = render(json!({"name": "v", "configMap": {"name": "cm", "items": item.clone()}}));

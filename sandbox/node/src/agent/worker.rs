@@ -47,7 +47,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Starts a worker. `before` is the worker of a pod of the same name, which must be done first.
-    pub(crate) fn start(agent: Arc<Agent>, key: PodKey, pod: Arc<Pod>, node: NodeFacts, before: Option<JoinHandle<()>>) -> Self {
+    pub(crate) fn start(
+        agent: Arc<Agent>,
+        key: PodKey,
+        pod: Arc<Pod>,
+        node: NodeFacts,
+        before: Option<JoinHandle<()>>,
+    ) -> Self {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let (pod, updates) = watch::channel(pod);
         let (fate, fates) = watch::channel(Fate::Wanted);
@@ -66,7 +72,8 @@ impl Worker {
 fn limits(pod: &Pod) -> Result<PodLimits, quantity::QuantityError> {
     let rate = |name: &str| {
         let text = pod.metadata.annotations.as_ref().and_then(|all| all.get(name));
-        text.map(|text| quantity::parse(text).map(|bits| (bits / 8.0) as u64)).transpose()
+        text.map(|text| quantity::parse(text).map(|bits| (bits / 8.0) as u64))
+            .transpose()
     };
     Ok(PodLimits {
         egress: rate("kubernetes.io/egress-bandwidth")?,
@@ -82,7 +89,11 @@ async fn work(
     mut fates: watch::Receiver<Fate>,
 ) {
     let pod = Arc::clone(&updates.borrow());
-    let finished = pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|p| matches!(p, "Succeeded" | "Failed"));
+    let finished = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .is_some_and(|p| matches!(p, "Succeeded" | "Failed"));
     if *fates.borrow() == Fate::Gone {
         return;
     }
@@ -107,10 +118,18 @@ async fn work(
     };
     let ctx = Arc::new(PodContext::new(agent, key, node, updates.clone()));
     if let Err(error) = bandwidth {
-        ctx.event(EventKind::Warning, "InvalidBandwidth", format!("{error}; the annotation is ignored"));
+        ctx.event(
+            EventKind::Warning,
+            "InvalidBandwidth",
+            format!("{error}; the annotation is ignored"),
+        );
     }
     if let Err(error) = std::fs::create_dir_all(&ctx.directory) {
-        ctx.event(EventKind::Warning, "FailedCreatePodSandBox", format!("{}: {error}", ctx.directory.display()));
+        ctx.event(
+            EventKind::Warning,
+            "FailedCreatePodSandBox",
+            format!("{}: {error}", ctx.directory.display()),
+        );
     }
     let reporter = tokio::spawn(report(Arc::clone(&ctx)));
     ctx.dirty.notify_one();
@@ -171,7 +190,14 @@ fn refresh(ctx: &PodContext, refused: &mut Option<NotYet>) {
     if let Ok(limits) = limits(&ctx.current()) {
         ctx.agent.network.set_limits(&ctx.key, limits);
     }
-    if ctx.stopping() || ctx.read(|state| state.containers.iter().all(|c| c.last.is_none() && matches!(c.state, RunState::Waiting { .. }))) {
+    if ctx.stopping()
+        || ctx.read(|state| {
+            state
+                .containers
+                .iter()
+                .all(|c| c.last.is_none() && matches!(c.state, RunState::Waiting { .. }))
+        })
+    {
         // Before the first start the set-up loop does this; at the end nobody reads it any more.
         return;
     }
@@ -179,7 +205,11 @@ fn refresh(ctx: &PodContext, refused: &mut Option<NotYet>) {
         Ok(()) => *refused = None,
         Err(why) => {
             if refused.as_ref() != Some(&why) {
-                ctx.event(EventKind::Warning, "FailedMount", format!("update not applied: {}", why.message));
+                ctx.event(
+                    EventKind::Warning,
+                    "FailedMount",
+                    format!("update not applied: {}", why.message),
+                );
             }
             *refused = Some(why);
         }
@@ -241,7 +271,11 @@ async fn set_up(ctx: &PodContext) -> bool {
             Err(why) => why,
         };
         if told.as_ref() != Some(&why) {
-            let reason = if why.reason == "ServiceNotFound" { "ServiceNotFound" } else { "FailedMount" };
+            let reason = if why.reason == "ServiceNotFound" {
+                "ServiceNotFound"
+            } else {
+                "FailedMount"
+            };
             ctx.event(EventKind::Warning, reason, why.message.clone());
             wait_all(ctx, why.reason, Some(&why.message));
             told = Some(why);
@@ -253,7 +287,15 @@ async fn set_up(ctx: &PodContext) -> bool {
         }
     }
     let initializing = ctx.read(|state| !state.init.is_empty());
-    wait_all(ctx, if initializing { "PodInitializing" } else { "ContainerCreating" }, None);
+    wait_all(
+        ctx,
+        if initializing {
+            "PodInitializing"
+        } else {
+            "ContainerCreating"
+        },
+        None,
+    );
     true
 }
 
@@ -279,7 +321,10 @@ async fn report(ctx: Arc<PodContext>) {
 /// Removes the object for good, now that nothing of the pod runs.
 async fn confirm_deletion(agent: &Agent, key: &PodKey, uid: Option<String>) {
     let api: Api<Pod> = Api::namespaced(agent.client.clone(), &key.namespace);
-    let params = DeleteParams::default().grace_period(0).preconditions(Preconditions { uid, resource_version: None });
+    let params = DeleteParams::default().grace_period(0).preconditions(Preconditions {
+        uid,
+        resource_version: None,
+    });
     for attempt in 0..ATTEMPTS {
         match api.delete(&key.name, &params).await {
             Ok(_) => return,

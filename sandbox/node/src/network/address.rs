@@ -27,8 +27,14 @@ pub(super) struct AddressPool {
 impl AddressPool {
     /// A pool over `127.OCTET.0.0/16` for each second octet given. Claims nothing yet.
     pub(super) fn new(octets: std::ops::RangeInclusive<u8>) -> Self {
-        let blocks: Vec<(u8, u8)> = octets.flat_map(|second| (0..=255).map(move |third| (second, third))).collect();
-        Self { candidates: blocks.into_iter(), claims: Vec::new(), free: VecDeque::new() }
+        let blocks: Vec<(u8, u8)> = octets
+            .flat_map(|second| (0..=255).map(move |third| (second, third)))
+            .collect();
+        Self {
+            candidates: blocks.into_iter(),
+            claims: Vec::new(),
+            free: VecDeque::new(),
+        }
     }
 
     /// An address that nobody else uses. `AddrNotAvailable` when every block is taken.
@@ -36,7 +42,9 @@ impl AddressPool {
         if self.free.is_empty() {
             self.claim()?;
         }
-        self.free.pop_front().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        self.free
+            .pop_front()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
     }
 
     /// Gives an address back; it is reused last, so that stale clients do not meet a stranger soon.
@@ -48,12 +56,18 @@ impl AddressPool {
 
     fn claim(&mut self) -> io::Result<()> {
         for (second, third) in self.candidates.by_ref() {
-            let Ok(claim) = UdpSocket::bind((Ipv4Addr::new(127, second, third, 0), CLAIM_PORT)) else { continue };
+            let Ok(claim) = UdpSocket::bind((Ipv4Addr::new(127, second, third, 0), CLAIM_PORT)) else {
+                continue;
+            };
             self.claims.push(claim);
-            self.free.extend((1..=254).map(|last| Ipv4Addr::new(127, second, third, last)));
+            self.free
+                .extend((1..=254).map(|last| Ipv4Addr::new(127, second, third, last)));
             return Ok(());
         }
-        Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "every loopback block of this range is claimed"))
+        Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "every loopback block of this range is claimed",
+        ))
     }
 }
 

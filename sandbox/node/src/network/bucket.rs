@@ -24,7 +24,11 @@ pub struct TokenBucket {
 impl TokenBucket {
     /// A bucket of `bytes_per_second` that lets `burst` worth of idle time through at once.
     pub fn new(bytes_per_second: u64, burst: Duration) -> Self {
-        Self { bytes_per_second: (bytes_per_second.max(1)) as f64, burst, sent_at: None }
+        Self {
+            bytes_per_second: (bytes_per_second.max(1)) as f64,
+            burst,
+            sent_at: None,
+        }
     }
 
     /// The largest reservation a connection should make, so that others get their turn.
@@ -66,7 +70,11 @@ mod tests {
         assert_eq!(bucket.reserve(start, 500), start + Duration::from_millis(500));
         assert_eq!(bucket.reserve(start, 500), start + Duration::from_secs(1));
         let later = start + Duration::from_secs(60);
-        assert_eq!(bucket.reserve(later, 1100), later + Duration::from_secs(1), "idle time earns the burst and no more");
+        assert_eq!(
+            bucket.reserve(later, 1100),
+            later + Duration::from_secs(1),
+            "idle time earns the burst and no more"
+        );
     }
 
     #[test]

@@ -86,8 +86,11 @@ pub(crate) async fn relay(inner: &Arc<Inner>, mut client: TcpStream, mut server:
         Peer::Host | Peer::External => None,
     };
     let (client_counters, server_counters) = (counters(&from), counters(&to));
-    let _open: Vec<OpenGuard> =
-        client_counters.iter().chain(&server_counters).map(|counters| OpenGuard::new(Arc::clone(counters))).collect();
+    let _open: Vec<OpenGuard> = client_counters
+        .iter()
+        .chain(&server_counters)
+        .map(|counters| OpenGuard::new(Arc::clone(counters)))
+        .collect();
     let activity = Arc::new(Activity::new());
     let flow = |from: &Peer, to: &Peer, sender: &Option<_>, receiver: &Option<_>| Flow {
         state: Arc::clone(&inner.state),

@@ -84,7 +84,11 @@ pub struct Effective {
 impl Effective {
     /// Nothing impairs this way.
     pub fn is_clear(&self) -> bool {
-        !self.partition && self.delay.is_zero() && self.jitter.is_zero() && self.loss_percent <= 0.0 && self.rates.is_empty()
+        !self.partition
+            && self.delay.is_zero()
+            && self.jitter.is_zero()
+            && self.loss_percent <= 0.0
+            && self.rates.is_empty()
     }
 }
 
@@ -124,13 +128,23 @@ impl FaultSet {
                 if !(rule.from.contains(from) && rule.to.contains(to)) {
                     continue;
                 }
-                let Impairment { partition, delay, jitter, loss_percent, rate } = &rule.impairment;
+                let Impairment {
+                    partition,
+                    delay,
+                    jitter,
+                    loss_percent,
+                    rate,
+                } = &rule.impairment;
                 sum.partition |= partition;
                 sum.delay += *delay;
                 sum.jitter += *jitter;
                 passing *= 1.0 - loss_percent.clamp(0.0, 100.0) / 100.0;
                 if let Some(bytes_per_second) = *rate {
-                    sum.rates.push(RateLimit { fault: fault.clone(), rule: index, bytes_per_second });
+                    sum.rates.push(RateLimit {
+                        fault: fault.clone(),
+                        rule: index,
+                        bytes_per_second,
+                    });
                 }
             }
         }
@@ -163,7 +177,10 @@ mod tests {
     }
 
     fn partition() -> Impairment {
-        Impairment { partition: true, ..Impairment::default() }
+        Impairment {
+            partition: true,
+            ..Impairment::default()
+        }
     }
 
     #[test]
@@ -187,7 +204,10 @@ mod tests {
     #[test]
     fn a_one_way_partition_severs_tcp_both_ways() {
         let mut set = FaultSet::default();
-        set.set("one-way", vec![rule(PeerSet::pod(pod("a")), PeerSet::pod(pod("b")), partition())]);
+        set.set(
+            "one-way",
+            vec![rule(PeerSet::pod(pod("a")), PeerSet::pod(pod("b")), partition())],
+        );
         assert!(set.effective(&peer("a"), &peer("b")).partition);
         assert!(!set.effective(&peer("b"), &peer("a")).partition);
         assert!(set.severed(&peer("b"), &peer("a")));
@@ -196,14 +216,35 @@ mod tests {
 
     #[test]
     fn rules_add_up_and_go_away_one_by_one() {
-        let slow = Impairment { delay: Duration::from_millis(40), loss_percent: 50.0, ..Impairment::default() };
+        let slow = Impairment {
+            delay: Duration::from_millis(40),
+            loss_percent: 50.0,
+            ..Impairment::default()
+        };
         let mut set = FaultSet::default();
         set.set("x", vec![rule(PeerSet::pod(pod("a")), PeerSet::Any, slow.clone())]);
-        set.set("y", vec![rule(PeerSet::Any, PeerSet::pod(pod("b")), Impairment { rate: Some(1000), ..slow })]);
+        set.set(
+            "y",
+            vec![rule(
+                PeerSet::Any,
+                PeerSet::pod(pod("b")),
+                Impairment {
+                    rate: Some(1000),
+                    ..slow
+                },
+            )],
+        );
         let both = set.effective(&peer("a"), &peer("b"));
         assert_eq!(both.delay, Duration::from_millis(80));
         assert!((both.loss_percent - 75.0).abs() < 1e-9);
-        assert_eq!(both.rates, vec![RateLimit { fault: "y".into(), rule: 0, bytes_per_second: 1000 }]);
+        assert_eq!(
+            both.rates,
+            vec![RateLimit {
+                fault: "y".into(),
+                rule: 0,
+                bytes_per_second: 1000
+            }]
+        );
         assert!(set.remove("x"));
         assert!(!set.remove("x"));
         assert_eq!(set.effective(&peer("a"), &peer("b")).delay, Duration::from_millis(40));

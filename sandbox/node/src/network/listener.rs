@@ -102,7 +102,9 @@ async fn accept(inner: Weak<Inner>, listener: TcpListener, route: Route, stop: C
 impl Inner {
     /// Who calls from `address`: a pod that bound its own address, or somebody outside.
     fn peer_at(&self, address: IpAddr) -> Peer {
-        let IpAddr::V4(address) = address else { return Peer::External };
+        let IpAddr::V4(address) = address else {
+            return Peer::External;
+        };
         if address == Ipv4Addr::LOCALHOST {
             return Peer::External;
         }
@@ -111,14 +113,19 @@ impl Inner {
 
     /// The endpoints of a route, the one to try first in front.
     fn order(&self, route: &Route, turn: &AtomicUsize) -> Vec<Backend> {
-        let mut backends = self.table().backends(&route.service, route.port, route.hostname.as_deref());
+        let mut backends = self
+            .table()
+            .backends(&route.service, route.port, route.hostname.as_deref());
         if backends.len() > 1 {
             let turn = turn.fetch_add(1, Ordering::Relaxed) % backends.len();
             backends.rotate_left(turn);
             if self.config.balance == Balance::LeastConnections {
                 // A stable sort keeps the rotation among equals.
                 backends.sort_by_cached_key(|backend| {
-                    backend.pod.as_ref().map_or(0, |pod| self.traffic.of(pod).open.load(Ordering::Relaxed))
+                    backend
+                        .pod
+                        .as_ref()
+                        .map_or(0, |pod| self.traffic.of(pod).open.load(Ordering::Relaxed))
                 });
             }
         }

@@ -155,7 +155,11 @@ impl Network {
             None => self.0.listeners().pods.allocate()?,
         };
         if existing.is_none() {
-            self.0.pods.write().unwrap_or_else(PoisonError::into_inner).insert(pod.clone(), PodEntry { ip });
+            self.0
+                .pods
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(pod.clone(), PodEntry { ip });
         }
         self.set_limits(pod, limits);
         Ok(ip)
@@ -178,7 +182,12 @@ impl Network {
         self.set_limits(pod, PodLimits::default());
         self.0.traffic.forget(pod);
         let mut listeners = self.0.listeners();
-        let gone: Vec<_> = listeners.by_link.keys().filter(|(owner, _)| owner == pod).cloned().collect();
+        let gone: Vec<_> = listeners
+            .by_link
+            .keys()
+            .filter(|(owner, _)| owner == pod)
+            .cloned()
+            .collect();
         for link in gone {
             if let Some(address) = listeners.by_link.remove(&link) {
                 listeners.running.retain(|(at, _), _| *at != address);
@@ -233,7 +242,12 @@ impl Network {
         for (service, entry) in &table.services {
             for address in entry.cluster_ips.iter().chain(&entry.ingress_ips) {
                 for port in entry.ports.keys() {
-                    let route = Route { source: None, service: service.clone(), port: *port, hostname: None };
+                    let route = Route {
+                        source: None,
+                        service: service.clone(),
+                        port: *port,
+                        hostname: None,
+                    };
                     desired.insert((*address, *port), route);
                 }
             }
@@ -243,7 +257,9 @@ impl Network {
                 desired.extend(entry.ports.keys().map(|port| ((*address, *port), route(key, *port))));
             }
         }
-        listeners.running.retain(|at, handle| desired.get(at) == Some(&handle.route));
+        listeners
+            .running
+            .retain(|at, handle| desired.get(at) == Some(&handle.route));
         let mut failed = Vec::new();
         for (at, route) in desired {
             if listeners.running.contains_key(&at) {
@@ -287,12 +303,16 @@ impl Network {
     /// limits apply.
     pub async fn dial(&self, from: Peer, pod: &PodKey, port: u16) -> io::Result<TcpStream> {
         let ip = self.0.pod_ip(pod).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("pod {pod} has no address on this network"))
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("pod {pod} has no address on this network"),
+            )
         })?;
         let to = Peer::Pod(pod.clone());
         let server = connection::open(&self.0, &from, &to, ip, port).await?;
         let conditions = self.0.state.current();
-        if self.0.state.way(&conditions, &from, &to).is_clear() && self.0.state.way(&conditions, &to, &from).is_clear() {
+        if self.0.state.way(&conditions, &from, &to).is_clear() && self.0.state.way(&conditions, &to, &from).is_clear()
+        {
             return Ok(server);
         }
         let Ok(permit) = Arc::clone(&self.0.slots).try_acquire_owned() else {
@@ -302,7 +322,10 @@ impl Network {
         let near = TcpStream::connect(listener.local_addr()?).await?;
         let (far, caller) = listener.accept().await?;
         if caller != near.local_addr()? {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "somebody else took the relay's connection"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "somebody else took the relay's connection",
+            ));
         }
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
@@ -337,7 +360,12 @@ impl Network {
 }
 
 fn route((pod, target): &(PodKey, LinkTarget), port: u16) -> Route {
-    Route { source: Some(pod.clone()), service: target.service.clone(), port, hostname: target.hostname.clone() }
+    Route {
+        source: Some(pod.clone()),
+        service: target.service.clone(),
+        port,
+        hostname: target.hostname.clone(),
+    }
 }
 
 impl Inner {
@@ -350,16 +378,26 @@ impl Inner {
     }
 
     fn pod_ip(&self, pod: &PodKey) -> Option<Ipv4Addr> {
-        self.pods.read().unwrap_or_else(PoisonError::into_inner).get(pod).map(|entry| entry.ip)
+        self.pods
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(pod)
+            .map(|entry| entry.ip)
     }
 
     fn pod_at(&self, address: Ipv4Addr) -> Option<PodKey> {
         let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
-        pods.iter().find(|(_, entry)| entry.ip == address).map(|(key, _)| key.clone())
+        pods.iter()
+            .find(|(_, entry)| entry.ip == address)
+            .map(|(key, _)| key.clone())
     }
 
     /// The pod behind a backend: the one the slice names, or the one that owns the address.
     fn peer_of(&self, backend: &Backend) -> Peer {
-        backend.pod.clone().or_else(|| self.pod_at(backend.ip)).map_or(Peer::External, Peer::Pod)
+        backend
+            .pod
+            .clone()
+            .or_else(|| self.pod_at(backend.ip))
+            .map_or(Peer::External, Peer::Pod)
     }
 }

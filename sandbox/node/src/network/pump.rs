@@ -66,11 +66,15 @@ pub(crate) struct Activity {
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self { base: Instant::now(), last_ms: AtomicU64::new(0) }
+        Self {
+            base: Instant::now(),
+            last_ms: AtomicU64::new(0),
+        }
     }
 
     fn touch(&self, now: Instant) {
-        self.last_ms.store((now - self.base).as_millis() as u64, Ordering::Relaxed);
+        self.last_ms
+            .store((now - self.base).as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Returns once nothing has moved for `limit`.
@@ -195,7 +199,11 @@ impl Flow {
             }
             let front = queue.front_at();
             let due = front.is_some_and(|at| at <= now);
-            let room = if way.is_clear() { queue.chunks.is_empty() } else { queue.bytes < WINDOW };
+            let room = if way.is_clear() {
+                queue.chunks.is_empty()
+            } else {
+                queue.bytes < WINDOW
+            };
             let paced = self.shaper.read_after.filter(|after| *after > now);
             let wants = !closed && room;
             tokio::select! {
@@ -218,7 +226,13 @@ impl Flow {
     }
 
     /// Reads what is there and passes it on or queues it. Whether the sender has closed.
-    fn transfer(&mut self, reader: &ReadHalf<'_>, writer: &WriteHalf<'_>, queue: &mut Queue, way: &Way) -> Result<bool, Cut> {
+    fn transfer(
+        &mut self,
+        reader: &ReadHalf<'_>,
+        writer: &WriteHalf<'_>,
+        queue: &mut Queue,
+        way: &Way,
+    ) -> Result<bool, Cut> {
         let mut buffer = self.pool.take();
         let result = if way.is_clear() && queue.chunks.is_empty() {
             self.copy(reader, writer, queue, &mut buffer)
@@ -229,7 +243,13 @@ impl Flow {
         result
     }
 
-    fn copy(&self, reader: &ReadHalf<'_>, writer: &WriteHalf<'_>, queue: &mut Queue, buffer: &mut [u8]) -> Result<bool, Cut> {
+    fn copy(
+        &self,
+        reader: &ReadHalf<'_>,
+        writer: &WriteHalf<'_>,
+        queue: &mut Queue,
+        buffer: &mut [u8],
+    ) -> Result<bool, Cut> {
         for _ in 0..RUN {
             let n = match reader.try_read(buffer) {
                 Ok(0) => return Ok(true),
@@ -253,8 +273,15 @@ impl Flow {
     }
 
     fn shape(&mut self, reader: &ReadHalf<'_>, queue: &mut Queue, way: &Way, buffer: &mut [u8]) -> Result<bool, Cut> {
-        let lock = |bucket: &super::state::SharedBucket| bucket.lock().unwrap_or_else(PoisonError::into_inner).quantum();
-        let most = way.buckets.iter().map(lock).min().unwrap_or(buffer.len()).min(buffer.len());
+        let lock =
+            |bucket: &super::state::SharedBucket| bucket.lock().unwrap_or_else(PoisonError::into_inner).quantum();
+        let most = way
+            .buckets
+            .iter()
+            .map(lock)
+            .min()
+            .unwrap_or(buffer.len())
+            .min(buffer.len());
         let n = match reader.try_read(&mut buffer[..most]) {
             Ok(0) => return Ok(true),
             Ok(n) => n,

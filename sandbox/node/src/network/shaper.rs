@@ -80,14 +80,23 @@ pub struct Shaper {
 impl Shaper {
     /// A fresh connection's shaper with its own random stream.
     pub fn new(rng: SmallRng) -> Self {
-        Self { rng, read_after: None, last_delivery: None }
+        Self {
+            rng,
+            read_after: None,
+            last_delivery: None,
+        }
     }
 
     /// A chunk of `bytes` was read at `now` and the rate limits release it at `released`; when may it be written?
     /// `None` means that the connection is lost.
     pub fn admit(&mut self, now: Instant, bytes: usize, released: Instant, way: &Effective) -> Option<Instant> {
         let mut ready = released.max(now);
-        match draw_loss(&mut self.rng, way.loss_percent, bytes.div_ceil(SEGMENT), RETRANSMISSION_TIMEOUT) {
+        match draw_loss(
+            &mut self.rng,
+            way.loss_percent,
+            bytes.div_ceil(SEGMENT),
+            RETRANSMISSION_TIMEOUT,
+        ) {
             Loss::None => {}
             // A stalled stream does not send on meanwhile.
             Loss::Stall(stall) => ready += stall,
@@ -96,7 +105,11 @@ impl Shaper {
         if ready > now {
             self.read_after = Some(ready);
         }
-        let jitter = if way.jitter.is_zero() { 0.0 } else { self.rng.random_range(-1.0..=1.0) * way.jitter.as_secs_f64() };
+        let jitter = if way.jitter.is_zero() {
+            0.0
+        } else {
+            self.rng.random_range(-1.0..=1.0) * way.jitter.as_secs_f64()
+        };
         let delay = Duration::from_secs_f64((way.delay.as_secs_f64() + jitter).max(0.0));
         // TCP delivers in order: a chunk never overtakes the one before it.
         let at = self.last_delivery.map_or(ready + delay, |last| last.max(ready + delay));
@@ -117,18 +130,28 @@ mod tests {
 
     #[test]
     fn delay_is_pipelined_not_summed() {
-        let way = Effective { delay: Duration::from_millis(100), ..Effective::default() };
+        let way = Effective {
+            delay: Duration::from_millis(100),
+            ..Effective::default()
+        };
         let mut shaper = shaper();
         let now = Instant::now();
         for _ in 0..1000 {
-            assert_eq!(shaper.admit(now, 65_536, now, &way), Some(now + Duration::from_millis(100)));
+            assert_eq!(
+                shaper.admit(now, 65_536, now, &way),
+                Some(now + Duration::from_millis(100))
+            );
         }
         assert_eq!(shaper.read_after, None, "latency alone does not slow the reader");
     }
 
     #[test]
     fn jitter_never_reorders() {
-        let way = Effective { delay: Duration::from_millis(50), jitter: Duration::from_millis(40), ..Effective::default() };
+        let way = Effective {
+            delay: Duration::from_millis(50),
+            jitter: Duration::from_millis(40),
+            ..Effective::default()
+        };
         let mut shaper = shaper();
         let start = Instant::now();
         let mut last = start;
@@ -147,7 +170,9 @@ mod tests {
     fn loss_draws_follow_the_percentage() {
         let mut rng = SmallRng::seed_from_u64(1);
         let count = |rng: &mut SmallRng, percent: f64, packets| {
-            (0..10_000).filter(|_| draw_loss(rng, percent, packets, RETRANSMISSION_TIMEOUT) != Loss::None).count()
+            (0..10_000)
+                .filter(|_| draw_loss(rng, percent, packets, RETRANSMISSION_TIMEOUT) != Loss::None)
+                .count()
         };
         assert_eq!(count(&mut rng, 0.0, 40), 0);
         let one = count(&mut rng, 10.0, 1);
@@ -161,17 +186,25 @@ mod tests {
     fn the_same_seed_gives_the_same_fate() {
         let draw = || {
             let mut rng = SmallRng::seed_from_u64(9);
-            (0..100).map(|_| draw_loss(&mut rng, 30.0, 2, RETRANSMISSION_TIMEOUT)).collect::<Vec<_>>()
+            (0..100)
+                .map(|_| draw_loss(&mut rng, 30.0, 2, RETRANSMISSION_TIMEOUT))
+                .collect::<Vec<_>>()
         };
         assert_eq!(draw(), draw());
     }
 
     #[test]
     fn a_handshake_pays_both_ways() {
-        let way = Effective { delay: Duration::from_millis(30), ..Effective::default() };
+        let way = Effective {
+            delay: Duration::from_millis(30),
+            ..Effective::default()
+        };
         let mut rng = SmallRng::seed_from_u64(1);
         assert_eq!(handshake(&mut rng, &way, &way), Some(Duration::from_millis(60)));
-        let dead = Effective { loss_percent: 100.0, ..Effective::default() };
+        let dead = Effective {
+            loss_percent: 100.0,
+            ..Effective::default()
+        };
         assert_eq!(handshake(&mut rng, &dead, &way), None);
     }
 }

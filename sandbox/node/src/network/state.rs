@@ -60,7 +60,11 @@ pub(crate) struct SharedState {
 
 impl SharedState {
     pub(crate) fn new(burst: Duration) -> Self {
-        Self { conditions: watch::Sender::new(Arc::default()), buckets: Mutex::default(), burst }
+        Self {
+            conditions: watch::Sender::new(Arc::default()),
+            buckets: Mutex::default(),
+            burst,
+        }
     }
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Conditions>> {
@@ -88,7 +92,11 @@ impl SharedState {
         let effective = conditions.faults.effective(from, to);
         let mut wanted = Vec::new();
         for limit in &effective.rates {
-            let key = BucketKey::Fault { fault: limit.fault.clone(), rule: limit.rule, sender: from.clone() };
+            let key = BucketKey::Fault {
+                fault: limit.fault.clone(),
+                rule: limit.rule,
+                sender: from.clone(),
+            };
             wanted.push((key, limit.bytes_per_second));
         }
         if let Peer::Pod(pod) = from
@@ -101,7 +109,11 @@ impl SharedState {
         {
             wanted.push((BucketKey::Ingress(pod.clone()), rate));
         }
-        let buckets = if wanted.is_empty() { Vec::new() } else { self.buckets(wanted) };
+        let buckets = if wanted.is_empty() {
+            Vec::new()
+        } else {
+            self.buckets(wanted)
+        };
         Way { effective, buckets }
     }
 
@@ -114,8 +126,9 @@ impl SharedState {
         wanted
             .into_iter()
             .map(|(key, rate)| {
-                let bucket =
-                    all.entry(key).or_insert_with(|| Arc::new(Mutex::new(TokenBucket::new(rate, self.burst))));
+                let bucket = all
+                    .entry(key)
+                    .or_insert_with(|| Arc::new(Mutex::new(TokenBucket::new(rate, self.burst))));
                 let mut inner = bucket.lock().unwrap_or_else(PoisonError::into_inner);
                 if inner.rate() != rate {
                     inner.set_rate(rate);
@@ -137,12 +150,25 @@ mod tests {
     fn connections_of_one_pod_share_its_egress_bucket() {
         let state = SharedState::new(Duration::ZERO);
         let (a, b) = (PodKey::new("ns", "a"), PodKey::new("ns", "b"));
-        state.modify(|c| c.limits.insert(a.clone(), PodLimits { egress: Some(1000), ingress: None }).is_none());
+        state.modify(|c| {
+            c.limits
+                .insert(
+                    a.clone(),
+                    PodLimits {
+                        egress: Some(1000),
+                        ingress: None,
+                    },
+                )
+                .is_none()
+        });
         let conditions = state.current();
         let out = state.way(&conditions, &Peer::Pod(a.clone()), &Peer::External);
         let other = state.way(&conditions, &Peer::Pod(a.clone()), &Peer::Pod(b.clone()));
         assert!(Arc::ptr_eq(&out.buckets[0], &other.buckets[0]));
-        assert!(state.way(&conditions, &Peer::External, &Peer::Pod(a)).is_clear(), "ingress is unlimited");
+        assert!(
+            state.way(&conditions, &Peer::External, &Peer::Pod(a)).is_clear(),
+            "ingress is unlimited"
+        );
         assert!(state.way(&conditions, &Peer::Pod(b), &Peer::External).is_clear());
     }
 
@@ -152,7 +178,10 @@ mod tests {
         let rule = FaultRule {
             from: PeerSet::Any,
             to: PeerSet::Any,
-            impairment: Impairment { rate: Some(5), ..Impairment::default() },
+            impairment: Impairment {
+                rate: Some(5),
+                ..Impairment::default()
+            },
         };
         state.modify(|c| {
             c.faults.set("slow", vec![rule]);

@@ -49,10 +49,14 @@ impl ServiceTable {
         let mut by_service: BTreeMap<ServiceKey, Vec<&EndpointSlice>> = BTreeMap::new();
         for slice in slices {
             let labels = slice.metadata.labels.as_ref();
-            if let (Some(namespace), Some(name)) =
-                (&slice.metadata.namespace, labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)))
-            {
-                by_service.entry(ServiceKey::new(namespace, name)).or_default().push(slice);
+            if let (Some(namespace), Some(name)) = (
+                &slice.metadata.namespace,
+                labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)),
+            ) {
+                by_service
+                    .entry(ServiceKey::new(namespace, name))
+                    .or_default()
+                    .push(slice);
             }
         }
         let services = services
@@ -69,7 +73,11 @@ impl ServiceTable {
     /// Whether the same Services exist in both, under the same names and with the same ports.
     pub fn same_names(&self, other: &Self) -> bool {
         let names = |(key, entry): (&'_ ServiceKey, &'_ ServiceEntry)| {
-            (key.clone(), entry.external_name.clone(), entry.ports.keys().copied().collect::<Vec<_>>())
+            (
+                key.clone(),
+                entry.external_name.clone(),
+                entry.ports.keys().copied().collect::<Vec<_>>(),
+            )
         };
         self.services.len() == other.services.len()
             && self.services.iter().map(names).eq(other.services.iter().map(names))
@@ -100,19 +108,33 @@ fn entry(service: &Service, slices: &[&EndpointSlice]) -> ServiceEntry {
     let spec = service.spec.as_ref();
     let publish_all = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
     let cluster_ips = spec
-        .map(|spec| spec.cluster_ips.clone().unwrap_or_else(|| spec.cluster_ip.clone().into_iter().collect()))
+        .map(|spec| {
+            spec.cluster_ips
+                .clone()
+                .unwrap_or_else(|| spec.cluster_ip.clone().into_iter().collect())
+        })
         .unwrap_or_default();
-    let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+    let ingress = service
+        .status
+        .as_ref()
+        .and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
     let ports = spec.and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     ServiceEntry {
         cluster_ips: cluster_ips.iter().filter_map(|ip| loopback(ip)).collect(),
-        ingress_ips: ingress.into_iter().flatten().filter_map(|entry| loopback(entry.ip.as_deref()?)).collect(),
+        ingress_ips: ingress
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| loopback(entry.ip.as_deref()?))
+            .collect(),
         ports: ports
             .iter()
             .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
             .filter_map(|port| {
                 let number = u16::try_from(port.port).ok()?;
-                Some((number, backends(slices, port.name.as_deref().unwrap_or(""), publish_all)))
+                Some((
+                    number,
+                    backends(slices, port.name.as_deref().unwrap_or(""), publish_all),
+                ))
             })
             .collect(),
         external_name: spec
@@ -158,16 +180,24 @@ fn endpoint_backends<'a>(
     endpoint: &'a Endpoint,
     port: u16,
 ) -> impl Iterator<Item = Backend> + 'a {
-    let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod")).and_then(|target| {
-        let namespace = target.namespace.clone().or_else(|| slice.metadata.namespace.clone())?;
-        Some(PodKey::new(namespace, target.name.clone()?))
-    });
-    endpoint.addresses.iter().filter_map(|address| loopback(address)).map(move |ip| Backend {
-        ip,
-        port,
-        pod: pod.clone(),
-        hostname: endpoint.hostname.clone(),
-    })
+    let pod = endpoint
+        .target_ref
+        .as_ref()
+        .filter(|target| target.kind.as_deref() == Some("Pod"))
+        .and_then(|target| {
+            let namespace = target.namespace.clone().or_else(|| slice.metadata.namespace.clone())?;
+            Some(PodKey::new(namespace, target.name.clone()?))
+        });
+    endpoint
+        .addresses
+        .iter()
+        .filter_map(|address| loopback(address))
+        .map(move |ip| Backend {
+            ip,
+            port,
+            pod: pod.clone(),
+            hostname: endpoint.hostname.clone(),
+        })
 }
 
 #[cfg(test)]
@@ -204,35 +234,56 @@ mod tests {
     }
 
     fn ips(table: &ServiceTable) -> Vec<u8> {
-        table.backends(&ServiceKey::new("ns", "web"), 80, None).iter().map(|b| b.ip.octets()[3]).collect()
+        table
+            .backends(&ServiceKey::new("ns", "web"), 80, None)
+            .iter()
+            .map(|b| b.ip.octets()[3])
+            .collect()
     }
 
     #[test]
     fn only_ready_endpoints_count() {
-        let slices = [slice(&json!([endpoint(1, true, true, false), endpoint(2, false, false, false), endpoint(3, false, true, true)]))];
+        let slices = [slice(&json!([
+            endpoint(1, true, true, false),
+            endpoint(2, false, false, false),
+            endpoint(3, false, true, true)
+        ]))];
         let table = ServiceTable::build(&[service(false)], &slices);
         assert_eq!(ips(&table), [1]);
         let entry = &table.services[&ServiceKey::new("ns", "web")];
         assert_eq!(entry.cluster_ips, [Ipv4Addr::new(127, 20, 0, 5)]);
-        assert_eq!(entry.ingress_ips, [Ipv4Addr::new(127, 30, 0, 1)], "only loopback addresses are listened on");
+        assert_eq!(
+            entry.ingress_ips,
+            [Ipv4Addr::new(127, 30, 0, 1)],
+            "only loopback addresses are listened on"
+        );
         assert_eq!(entry.ports.keys().copied().collect::<Vec<_>>(), [80], "UDP is left out");
     }
 
     #[test]
     fn publish_not_ready_uses_all_endpoints() {
-        let slices = [slice(&json!([endpoint(1, true, true, false), endpoint(2, false, false, false)]))];
+        let slices = [slice(&json!([
+            endpoint(1, true, true, false),
+            endpoint(2, false, false, false)
+        ]))];
         assert_eq!(ips(&ServiceTable::build(&[service(true)], &slices)), [1, 2]);
     }
 
     #[test]
     fn terminating_endpoints_serve_when_nobody_else_does() {
-        let slices = [slice(&json!([endpoint(2, false, false, true), endpoint(3, false, true, true)]))];
+        let slices = [slice(&json!([
+            endpoint(2, false, false, true),
+            endpoint(3, false, true, true)
+        ]))];
         assert_eq!(ips(&ServiceTable::build(&[service(false)], &slices)), [3]);
     }
 
     #[test]
     fn a_hostname_picks_one_pod() {
-        let slices = [slice(&json!([endpoint(1, true, true, false), endpoint(2, true, true, false)]))];
+        let slices = [slice(&json!([
+            endpoint(1, true, true, false),
+            endpoint(2, true, true, false)
+        ]))];
         let table = ServiceTable::build(&[service(false)], &slices);
         let found = table.backends(&ServiceKey::new("ns", "web"), 80, Some("web-2"));
         assert_eq!(found.len(), 1);

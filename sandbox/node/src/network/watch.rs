@@ -15,13 +15,18 @@ const REBIND: Duration = Duration::from_secs(1);
 pub(super) async fn follow(network: Network, client: Client, stop: CancellationToken) {
     let (services, service_writer) = reflector::store::<Service>();
     let (slices, slice_writer) = reflector::store::<EndpointSlice>();
-    let service_events =
-        reflector(service_writer, watcher(Api::<Service>::all(client.clone()), watcher::Config::default()))
-            .default_backoff()
-            .map(|event| event.map(|event| (matches!(event, watcher::Event::InitDone), false)));
-    let slice_events = reflector(slice_writer, watcher(Api::<EndpointSlice>::all(client), watcher::Config::default()))
-        .default_backoff()
-        .map(|event| event.map(|event| (false, matches!(event, watcher::Event::InitDone))));
+    let service_events = reflector(
+        service_writer,
+        watcher(Api::<Service>::all(client.clone()), watcher::Config::default()),
+    )
+    .default_backoff()
+    .map(|event| event.map(|event| (matches!(event, watcher::Event::InitDone), false)));
+    let slice_events = reflector(
+        slice_writer,
+        watcher(Api::<EndpointSlice>::all(client), watcher::Config::default()),
+    )
+    .default_backoff()
+    .map(|event| event.map(|event| (false, matches!(event, watcher::Event::InitDone))));
     let mut events = futures::stream::select(service_events.boxed(), slice_events.boxed()).ready_chunks(256);
     let closing = network.0.closing.clone();
     let mut failing = 0;

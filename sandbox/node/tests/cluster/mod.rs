@@ -36,7 +36,10 @@ impl Cluster {
         let client = server.client("default");
         let root = tempfile::tempdir().unwrap();
         let mut config = RuntimeConfig::new(root.path());
-        config.crash_backoff = CrashBackoff { base: Duration::from_millis(300), ..CrashBackoff::default() };
+        config.crash_backoff = CrashBackoff {
+            base: Duration::from_millis(300),
+            ..CrashBackoff::default()
+        };
         config.minimum_grace = Duration::from_millis(300);
         config.usage_window = Duration::from_millis(500);
         config.network.hang = Duration::from_millis(700);
@@ -44,7 +47,12 @@ impl Cluster {
         let runtime = NodeRuntime::new(config, client.clone()).unwrap();
         server.set_nodes(runtime.clone());
         runtime.spawn_node(NodeConfig::new("n1").label("topology.kubernetes.io/region", "west"));
-        Self { server, client, runtime, root }
+        Self {
+            server,
+            client,
+            runtime,
+            root,
+        }
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -102,7 +110,10 @@ impl Cluster {
         .await;
         match found {
             Ok(pod) => pod,
-            Err(_) => panic!("pod {name} never became {what}: {}", json!(last.and_then(|pod| pod.status))),
+            Err(_) => panic!(
+                "pod {name} never became {what}: {}",
+                json!(last.and_then(|pod| pod.status))
+            ),
         }
     }
 
@@ -112,7 +123,10 @@ impl Cluster {
 
     pub async fn until_gone(&self, name: &str) {
         let api = self.api::<Pod>();
-        eventually("the pod to be gone", || async { api.get_opt(name).await.unwrap().is_none() }).await;
+        eventually("the pod to be gone", || async {
+            api.get_opt(name).await.unwrap().is_none()
+        })
+        .await;
     }
 
     pub async fn delete(&self, name: &str) {
@@ -147,7 +161,9 @@ impl Cluster {
 
     pub async fn reasons(&self, name: &str) -> Vec<String> {
         let events = self.api::<Event>().list(&ListParams::default()).await.unwrap();
-        let of_pod = events.into_iter().filter(|event| event.involved_object.name.as_deref() == Some(name));
+        let of_pod = events
+            .into_iter()
+            .filter(|event| event.involved_object.name.as_deref() == Some(name));
         of_pod.filter_map(|event| event.reason).collect()
     }
 
@@ -179,12 +195,20 @@ pub fn ready(pod: &Pod) -> bool {
 
 pub fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.as_str())
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_)
+        .map(|condition| condition.status.as_str())
 }
 
 pub fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.and_then(|all| all.first()).map_or(0, |status| status.restart_count)
+    let statuses = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.container_statuses.as_ref());
+    statuses
+        .and_then(|all| all.first())
+        .map_or(0, |status| status.restart_count)
 }
 
 pub fn waiting_reason(pod: &Pod) -> Option<String> {
@@ -195,7 +219,8 @@ pub fn waiting_reason(pod: &Pod) -> Option<String> {
 /// Whether a process exists and is not a zombie.
 pub fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 /// Waits until `check` holds.
