@@ -21,7 +21,10 @@ use std::{
     io,
     net::Ipv4Addr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -85,6 +88,8 @@ pub struct Agent {
     timeline: Timeline,
     renditions: Vec<String>,
     progress: Mutex<Option<(u64, Progress)>>,
+    /// Process id of the running ffmpeg; 0 while there is none.
+    running: AtomicU32,
     history: Arc<Mutex<History>>,
     metrics: Arc<Metrics>,
     pushers: Vec<Arc<Pusher>>,
@@ -118,6 +123,7 @@ impl Agent {
             timeline,
             renditions,
             progress: Mutex::default(),
+            running: AtomicU32::new(0),
             history,
             metrics,
             pushers,
@@ -182,6 +188,11 @@ impl Agent {
         progress
             .as_ref()
             .is_some_and(|(_, run)| run.complete().is_some() && run.silence(now) < self.timeline.length() * 3)
+    }
+
+    /// Process id of the running ffmpeg.
+    pub fn ffmpeg_pid(&self) -> Option<u32> {
+        Some(self.running.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
     }
 
     fn take(&self, event: Event) {

@@ -26,8 +26,10 @@ const RETRY: Backoff = Backoff {
 /// What an origin said to one attempt.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Stored, or had it already.
-    Taken,
+    /// Stored.
+    Stored,
+    /// It had it already.
+    Known,
     /// It lacks the initialisation segment: it is new or was restarted.
     NeedsInit,
     /// It will never take this.
@@ -97,7 +99,9 @@ impl Pusher {
                 tokio::time::sleep(RETRY.jittered(attempt - 1)).await;
             }
             match self.attempt(&made.rendition, made.name, made.body.clone()).await {
-                Outcome::Taken => return self.count("taken"),
+                // An origin that had no initialisation segment has none of the past either.
+                Outcome::Stored if made.name == ObjectName::Init => return self.refill(&made.rendition).await,
+                Outcome::Stored | Outcome::Known => return self.count("taken"),
                 Outcome::Refused(status) => {
                     warn!(origin = self.origin, rendition = made.rendition, object = %made.name, %status, "refused");
                     return self.count("refused");
@@ -113,7 +117,7 @@ impl Pusher {
         self.count("given_up");
     }
 
-    /// Sends the initialisation segment and the recent past, so that a restarted origin lists what its neighbours list. One
+    /// Sends the initialisation segment again and the recent past, so that a restarted origin lists what its neighbours list. One
     /// attempt each: whatever interrupts it, the next segment starts it again if it is still needed.
     async fn refill(&self, rendition: &str) {
         let past = self
@@ -129,7 +133,7 @@ impl Pusher {
         );
         for (name, body) in past {
             match self.attempt(rendition, name, body).await {
-                Outcome::Taken => self.count("refilled"),
+                Outcome::Stored | Outcome::Known => self.count("refilled"),
                 // The oldest may have left the origin's window.
                 Outcome::Refused(_) => {}
                 Outcome::NeedsInit | Outcome::Failed(_) => return self.count("failed"),
@@ -165,7 +169,8 @@ fn judge(status: StatusCode) -> Outcome {
     match status {
         StatusCode::PRECONDITION_FAILED => Outcome::NeedsInit,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Outcome::Failed(status.to_string()),
-        status if status.is_success() => Outcome::Taken,
+        StatusCode::CREATED => Outcome::Stored,
+        status if status.is_success() => Outcome::Known,
         status if status.is_client_error() => Outcome::Refused(status),
         status => Outcome::Failed(status.to_string()),
     }
@@ -177,8 +182,8 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
-        assert_eq!(judge(StatusCode::CREATED), Outcome::Taken);
-        assert_eq!(judge(StatusCode::OK), Outcome::Taken);
+        assert_eq!(judge(StatusCode::CREATED), Outcome::Stored);
+        assert_eq!(judge(StatusCode::OK), Outcome::Known);
         assert_eq!(judge(StatusCode::PRECONDITION_FAILED), Outcome::NeedsInit);
         assert_eq!(
             judge(StatusCode::UNPROCESSABLE_ENTITY),

@@ -1,6 +1,9 @@
 //! Starting ffmpeg on the epoch's grid, watching it, starting it again.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -96,12 +99,14 @@ impl Agent {
                 };
             }
         };
+        self.running.store(ffmpeg.id().unwrap_or(0), Ordering::Relaxed);
         info!(generation, pid = ffmpeg.id(), number = lock.number, "ffmpeg started");
         let mut tick = tokio::time::interval(TICK);
         let reason = loop {
             tokio::select! {
                 () = shutdown.cancelled() => {
                     ffmpeg.kill().await;
+                    self.running.store(0, Ordering::Relaxed);
                     return End::Shutdown;
                 }
                 status = ffmpeg.wait() => {
@@ -114,6 +119,7 @@ impl Agent {
                 }
             }
         };
+        self.running.store(0, Ordering::Relaxed);
         End::Failed {
             reason,
             fruitful: self.has_complete(),
