@@ -81,7 +81,9 @@ fn ours(address: SocketAddr) -> f64 {
 /// The least there is: write to all connections, read from all, on one thread.
 fn bare(address: SocketAddr) -> f64 {
     let mut sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
-    sockets.iter().for_each(|socket| socket.set_nodelay(true).unwrap());
+    for socket in &sockets {
+        socket.set_nodelay(true).unwrap();
+    }
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
     let mut buffer = [0; 4096];
     let (mut count, began) = (0u64, Instant::now());

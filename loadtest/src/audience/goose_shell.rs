@@ -68,7 +68,7 @@ pub(super) async fn run(
             .register_transaction(transaction);
         attack = attack.register_scenario(scenario);
     }
-    let metrics = attack.execute().await.map_err(|error| goose_error(&error))?;
+    let metrics = Box::pin(attack.execute()).await.map_err(|error| goose_error(&error))?;
     let results = std::mem::take(&mut *results.lock().unwrap_or_else(PoisonError::into_inner));
     if results.len() != users {
         return Err(AudienceError::Goose(format!(

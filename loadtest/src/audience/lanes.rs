@@ -23,7 +23,7 @@ type InFlight = Pin<Box<dyn Future<Output = (Option<Connection>, Answer)> + Send
 pub(super) struct Lanes {
     access: Arc<Access>,
     start: Instant,
-    lanes: Vec<Lane>,
+    open: Vec<Lane>,
 }
 
 struct Lane {
@@ -41,21 +41,21 @@ impl Lanes {
         Self {
             access,
             start,
-            lanes: Vec::new(),
+            open: Vec::new(),
         }
     }
 
     /// Sends a request, or queues it behind the one on the same connection.
     pub(super) fn send(&mut self, fetch: Fetch) {
         let index = self.lane(&fetch.url);
-        self.lanes[index].queue.push_back(fetch);
+        self.open[index].queue.push_back(fetch);
         self.pump(index);
     }
 
     /// Drops a request. If it was on its way its connection closes; returns it then.
     pub(super) fn cancel(&mut self, id: FetchId) -> Option<Fetch> {
-        for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
+        for index in 0..self.open.len() {
+            let lane = &mut self.open[index];
             lane.queue.retain(|fetch| fetch.id != id);
             if lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id) {
                 let dropped = lane.busy.take().map(|(fetch, _)| fetch);
@@ -68,12 +68,12 @@ impl Lanes {
 
     /// Whether nothing is on its way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.busy.is_none())
+        self.open.iter().all(|lane| lane.busy.is_none())
     }
 
     /// Forgets what has not been sent.
     pub(super) fn clear_queues(&mut self) {
-        for lane in &mut self.lanes {
+        for lane in &mut self.open {
             lane.queue.clear();
         }
     }
@@ -81,18 +81,18 @@ impl Lanes {
     /// Waits for any answer. Pending for ever if nothing is on its way.
     pub(super) async fn next(&mut self) -> (Fetch, Answer) {
         let (index, fetch, connection, answer) = std::future::poll_fn(|context| {
-            for (index, lane) in self.lanes.iter_mut().enumerate() {
+            for (index, lane) in self.open.iter_mut().enumerate() {
                 let Some((_, future)) = &mut lane.busy else { continue };
-                if let Poll::Ready((connection, answer)) = future.as_mut().poll(context) {
-                    if let Some((fetch, _)) = lane.busy.take() {
-                        return Poll::Ready((index, fetch, connection, answer));
-                    }
+                if let Poll::Ready((connection, answer)) = future.as_mut().poll(context)
+                    && let Some((fetch, _)) = lane.busy.take()
+                {
+                    return Poll::Ready((index, fetch, connection, answer));
                 }
             }
             Poll::Pending
         })
         .await;
-        let lane = &mut self.lanes[index];
+        let lane = &mut self.open[index];
         lane.connection = connection;
         lane.used = Instant::now();
         self.pump(index);
@@ -103,25 +103,25 @@ impl Lanes {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(0);
         if let Some(index) = self
-            .lanes
+            .open
             .iter()
             .position(|lane| *lane.host == *host && lane.port == port)
         {
             return index;
         }
-        if self.lanes.len() >= MAX_LANES {
+        if self.open.len() >= MAX_LANES {
             let idle = |lane: &&(usize, &Lane)| lane.1.busy.is_none() && lane.1.queue.is_empty();
-            let oldest = self.lanes.iter().enumerate().collect::<Vec<_>>();
+            let oldest = self.open.iter().enumerate().collect::<Vec<_>>();
             let oldest = oldest
                 .iter()
                 .filter(idle)
                 .min_by_key(|(_, lane)| lane.used)
                 .map(|(index, _)| *index);
             if let Some(oldest) = oldest {
-                self.lanes.swap_remove(oldest);
+                self.open.swap_remove(oldest);
             }
         }
-        self.lanes.push(Lane {
+        self.open.push(Lane {
             host: host.into(),
             port,
             connection: None,
@@ -129,12 +129,12 @@ impl Lanes {
             queue: VecDeque::new(),
             used: Instant::now(),
         });
-        self.lanes.len() - 1
+        self.open.len() - 1
     }
 
     /// Starts the next request of a lane that is free.
     fn pump(&mut self, index: usize) {
-        let lane = &mut self.lanes[index];
+        let lane = &mut self.open[index];
         if lane.busy.is_some() {
             return;
         }

@@ -191,9 +191,8 @@ pub async fn fetch(
             elapsed: due.elapsed(),
             bytes,
         })?;
-        let location = match (head.status, head.location) {
-            (301 | 302 | 303 | 307 | 308, Some(location)) => location,
-            _ => return Ok(response),
+        let (301 | 302 | 303 | 307 | 308, Some(location)) = (head.status, head.location) else {
+            return Ok(response);
         };
         match request.url.join(&location) {
             Ok(url) => request.url = url,
@@ -445,12 +444,11 @@ impl Parsed {
             return self.feed_body(data);
         }
         if self.partial.is_empty() {
-            return match self.feed_head(data)? {
-                Some(used) => self.feed_body(&data[used..]),
-                None => {
-                    self.partial.extend_from_slice(data);
-                    Ok(())
-                }
+            return if let Some(used) = self.feed_head(data)? {
+                self.feed_body(&data[used..])
+            } else {
+                self.partial.extend_from_slice(data);
+                Ok(())
             };
         }
         if self.partial.len() + data.len() > MAX_HEAD + 64 * 1024 {
@@ -458,12 +456,11 @@ impl Parsed {
         }
         self.partial.extend_from_slice(data);
         let partial = std::mem::take(&mut self.partial);
-        match self.feed_head(&partial)? {
-            Some(used) => self.feed_body(&partial[used..]),
-            None => {
-                self.partial = partial;
-                Ok(())
-            }
+        if let Some(used) = self.feed_head(&partial)? {
+            self.feed_body(&partial[used..])
+        } else {
+            self.partial = partial;
+            Ok(())
         }
     }
 

@@ -48,8 +48,8 @@ impl Default for PlayerSettings {
             down_factor: 0.95,
             up_factor: 0.7,
             starvation: Duration::from_secs(4),
-            pathway_penalty: Duration::from_secs(300),
-            steering_ttl: Duration::from_secs(300),
+            pathway_penalty: Duration::from_mins(5),
+            steering_ttl: Duration::from_mins(5),
             media: Deadlines::default(),
             control: Deadlines {
                 total: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use url::Url;
 pub(super) const MAX_MANIFEST: usize = 64 * 1024;
 /// A shorter TTL would be a flood.
 const MIN_TTL: Duration = Duration::from_secs(1);
-const MAX_TTL: Duration = Duration::from_secs(3600);
+const MAX_TTL: Duration = Duration::from_hours(1);
 
 /// A steering manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -91,10 +91,10 @@ impl Pathways {
     /// Takes over a manifest's order. Pathways it does not name come last, pathways nobody knows are ignored.
     pub(super) fn apply(&mut self, manifest: &SteeringManifest) {
         self.ttl = manifest.ttl();
-        if let (Some(server), Some(reload)) = (&self.server, &manifest.reload_uri) {
-            if let Ok(next) = server.join(reload) {
-                self.server = Some(next);
-            }
+        if let (Some(server), Some(reload)) = (&self.server, &manifest.reload_uri)
+            && let Ok(next) = server.join(reload)
+        {
+            self.server = Some(next);
         }
         let (mut named, mut rest): (Vec<_>, Vec<_>) = self
             .order

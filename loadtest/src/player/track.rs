@@ -188,7 +188,7 @@ impl Track {
     pub(super) fn jumped(&mut self, media: Duration) -> Duration {
         let own = self.debt.min(media);
         self.debt -= own;
-        media - own
+        media.saturating_sub(own)
     }
 
     pub(super) fn owe(&mut self, media: Duration) {

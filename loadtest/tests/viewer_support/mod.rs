@@ -1,5 +1,11 @@
 //! A small live stream on loopback: steering, services and any number of edges, each of which can be made to fail.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::format_push_string
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -68,7 +74,7 @@ const FIRST: u64 = 1000;
 impl Stream {
     pub fn new(segment: Duration, segment_bytes: usize) -> Self {
         Self {
-            began: Instant::now() - segment * WINDOW as u32,
+            began: Instant::now().checked_sub(segment * WINDOW as u32).unwrap(),
             segment,
             segment_bytes,
             frozen_at: AtomicU64::new(0),

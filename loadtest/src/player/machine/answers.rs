@@ -20,7 +20,7 @@ impl Player {
             return;
         };
         if !(200..300).contains(&answer.status) {
-            return self.failed(purpose, ErrorKind::Status, Some(answer.status));
+            return self.failed(&purpose, ErrorKind::Status, Some(answer.status));
         }
         let body = answer.body.as_deref().unwrap_or_default();
         match purpose {
@@ -29,17 +29,17 @@ impl Player {
                     self.token = Some(token);
                     self.next_stage();
                 }
-                None => self.failed(purpose, ErrorKind::Malformed, None),
+                None => self.failed(&purpose, ErrorKind::Malformed, None),
             },
             Purpose::Startup(Stage::Licence) if services::has_keys(body) => self.next_stage(),
-            Purpose::Startup(Stage::Licence) => self.failed(purpose, ErrorKind::Malformed, None),
+            Purpose::Startup(Stage::Licence) => self.failed(&purpose, ErrorKind::Malformed, None),
             Purpose::Startup(_) => match Multivariant::parse(body, &answer.url) {
                 Ok(playlist) => self.on_multivariant(playlist),
-                Err(_) => self.failed(purpose, ErrorKind::Malformed, None),
+                Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
             Purpose::Steering => match SteeringManifest::parse(body) {
                 Ok(manifest) => self.on_steering(&manifest),
-                Err(_) => self.failed(purpose, ErrorKind::Malformed, None),
+                Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
             Purpose::Heartbeat => {
                 self.heartbeat.succeeded();
@@ -48,7 +48,7 @@ impl Player {
             }
             Purpose::Playlist { kind, begun } => match MediaPlaylist::parse(body) {
                 Ok(playlist) => self.on_playlist(kind, playlist, answer.url, begun),
-                Err(_) => self.failed(purpose, ErrorKind::Malformed, None),
+                Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
             Purpose::Init { kind, url } => {
                 if let Some(track) = self.track(kind) {
@@ -86,7 +86,7 @@ impl Player {
     pub(super) fn on_failed(&mut self, id: FetchId, failure: Failure) {
         self.end.bytes += failure.bytes;
         if let Some(purpose) = self.take_outstanding(id) {
-            self.failed(purpose, failure.kind, None);
+            self.failed(&purpose, failure.kind, None);
         }
     }
 

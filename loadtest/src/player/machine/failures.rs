@@ -10,7 +10,7 @@ use crate::player::{Action, FetchId, ServiceEndpoint, services};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEvent};
 
 impl Player {
-    pub(super) fn failed(&mut self, purpose: Purpose, kind: ErrorKind, status: Option<u16>) {
+    pub(super) fn failed(&mut self, purpose: &Purpose, kind: ErrorKind, status: Option<u16>) {
         let class = purpose.class();
         let media = !matches!(purpose, Purpose::Startup(_) | Purpose::Steering | Purpose::Heartbeat);
         let pathway = if media { Arc::clone(&self.pathway) } else { "".into() };
@@ -22,7 +22,7 @@ impl Player {
         });
         let policy = self.settings.retry;
         match purpose {
-            Purpose::Startup(stage) => self.startup_failed(stage, class),
+            Purpose::Startup(stage) => self.startup_failed(*stage, class),
             Purpose::Steering => {
                 // 410: the server wants to be left alone (specified); otherwise once more soon, then in its own time.
                 let _ = self.steering.failed(kind, status, &policy, &mut self.rng);
@@ -42,9 +42,9 @@ impl Player {
                     .max(self.breaker_wait(self.heartbeat_failures));
                 self.heartbeat.at = Some(self.now + wait);
             }
-            Purpose::Playlist { kind: track, .. } => self.media_failed(track, true, kind, status),
+            Purpose::Playlist { kind: track, .. } => self.media_failed(*track, true, kind, status),
             Purpose::Init { kind: track, .. } | Purpose::Segment { kind: track, .. } => {
-                self.media_failed(track, false, kind, status);
+                self.media_failed(*track, false, kind, status);
             }
         }
     }

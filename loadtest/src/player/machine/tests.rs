@@ -1,5 +1,5 @@
 //! The player against a simulated network, in virtual time: days of playback in a second.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::format_push_string)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl Simulation {
 
     fn delay(&mut self, fetch: &Fetch) -> Duration {
         let weather = Self::pathway(fetch).map_or(Weather::Good, |pathway| self.weather(pathway));
-        let transfer = self.size(fetch) * 8_000_000 / self.bits_per_second;
+        let transfer = Self::size(fetch) * 8_000_000 / self.bits_per_second;
         match weather {
             Weather::Silent => fetch.deadlines.first_byte,
             Weather::Stormy => Duration::from_millis(self.rng.random_range(1..6000)).min(fetch.deadlines.total),
@@ -170,7 +170,7 @@ impl Simulation {
         }
     }
 
-    fn size(&self, fetch: &Fetch) -> u64 {
+    fn size(fetch: &Fetch) -> u64 {
         match fetch.class {
             RequestClass::Segment if fetch.url.path().contains("/hi/") => 200_000,
             RequestClass::Segment => 50_000,
@@ -214,7 +214,7 @@ impl Simulation {
             Fetched {
                 status,
                 body,
-                bytes: self.size(fetch),
+                bytes: Self::size(fetch),
                 first_byte,
                 total,
                 url: fetch.url.clone(),
