@@ -11,7 +11,6 @@ use showrunner_crds::{labels, platform::Role};
 
 use super::{
     config::ConfigFile,
-    encoder::TMP,
     meta::About,
     network::{self, Reach},
     object, origin,
@@ -27,7 +26,7 @@ use crate::{
     },
 };
 
-/// Varnish's working directory: compiled rules and the shared-memory log.
+/// Varnish's working directory: rules, the compiler's scratch and the shared-memory log.
 const WORK: (&str, &str, Mebibytes) = ("work", "/var/lib/varnish", Mebibytes(128));
 /// Where the drain marker is put.
 const RUN: (&str, &str, Mebibytes) = ("run", "/run/showrunner", Mebibytes(1));
@@ -133,7 +132,7 @@ impl Cache {
             config_map: name.clone(),
             config_hash: Some(config.hash()),
             secret: None,
-            scratch: vec![WORK, RUN, TMP],
+            scratch: vec![WORK, RUN],
             admin_port: true,
             cpu: self.cpu,
             memory: Mebibytes(self.cache.0 + OVERHEAD),

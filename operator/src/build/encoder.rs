@@ -22,10 +22,8 @@ use crate::{
     validate::{Channel, Region, ValidatedPlatform, units::Mebibytes},
 };
 
-/// ffmpeg's segments pass through here on their way to the origins.
+/// The only directory that can be written to, for what ffmpeg may want to put aside.
 const WORK: (&str, &str, Mebibytes) = ("work", "/var/lib/showrunner", Mebibytes(512));
-/// Scratch that programs expect.
-pub(super) const TMP: (&str, &str, Mebibytes) = ("tmp", "/tmp", Mebibytes(64));
 
 pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Object> {
     platform
@@ -61,7 +59,7 @@ fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel) -> 
         config_map: name.clone(),
         config_hash: Some(config.hash()),
         secret: None,
-        scratch: vec![WORK, TMP],
+        scratch: vec![WORK],
         admin_port: false,
         cpu: platform.encoder.cpu,
         memory: platform.encoder.memory,

@@ -10,7 +10,6 @@ use showrunner_crds::{
 
 use super::{
     config::ConfigFile,
-    encoder::TMP,
     meta::{About, Labels},
     network::{self, Reach},
     object,
@@ -43,7 +42,7 @@ pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
         config_hash: Some(config.hash()),
         secret: None,
         // Segments are kept in memory: whole windows of them fit, and a new pod is filled by the encoders.
-        scratch: vec![TMP],
+        scratch: Vec::new(),
         admin_port: false,
         cpu: platform.origin.cpu,
         memory: platform.origin.memory,

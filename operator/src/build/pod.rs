@@ -36,7 +36,7 @@ pub(super) struct Shape<'a> {
     pub config_hash: Option<String>,
     /// Secret mounted read-only, and where.
     pub secret: Option<(String, &'static str)>,
-    /// Scratch directories: volume name, mount path, size.
+    /// Scratch directories: volume name, mount path, size. The first is `TMPDIR`: nothing else can be written to.
     pub scratch: Vec<(&'static str, &'static str, Mebibytes)>,
     pub admin_port: bool,
     pub cpu: Millicores,
@@ -97,7 +97,7 @@ fn container(shape: Shape<'_>) -> Container {
         image: Some(shape.image.to_owned()),
         command: shape.command,
         args: Some(shape.args),
-        env: Some(env()),
+        env: Some(env(&shape.scratch)),
         ports: Some(ports),
         // A slow start is no failure: a minute of it, looked at every second.
         startup_probe: Some(probe("/livez", 1, 60)),
@@ -156,8 +156,8 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
 }
 
 /// Who and where the pod is. `POD_IP` is what it binds to.
-fn env() -> Vec<EnvVar> {
-    [
+fn env(scratch: &[(&str, &str, Mebibytes)]) -> Vec<EnvVar> {
+    let fields = [
         ("POD_NAME", "metadata.name"),
         ("POD_NAMESPACE", "metadata.namespace"),
         ("POD_IP", "status.podIP"),
@@ -174,8 +174,13 @@ fn env() -> Vec<EnvVar> {
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
-    })
-    .collect()
+    });
+    let temporary = scratch.first().map(|(_, path, _)| EnvVar {
+        name: "TMPDIR".to_owned(),
+        value: Some((*path).to_owned()),
+        ..EnvVar::default()
+    });
+    fields.chain(temporary).collect()
 }
 
 fn mounts(shape: &Shape<'_>) -> Vec<VolumeMount> {

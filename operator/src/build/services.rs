@@ -6,7 +6,6 @@ use showrunner_crds::{config::ServicesConfig, labels, names, platform::Role};
 use super::{
     cache::careful_rollout,
     config::ConfigFile,
-    encoder::TMP,
     meta::About,
     network::{self, Reach},
     object,
@@ -68,7 +67,7 @@ fn deployment(platform: &ValidatedPlatform, region: &Region, service: &Service) 
         config_map: names::service(platform.name.as_str(), service.name.as_str()),
         config_hash: Some(config.hash()),
         secret: Some((platform.signing_secret(), KEYS)),
-        scratch: vec![TMP],
+        scratch: Vec::new(),
         admin_port: false,
         cpu: Millicores(100),
         memory: Mebibytes(128),

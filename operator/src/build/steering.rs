@@ -10,7 +10,6 @@ use showrunner_crds::{
 use super::{
     cache::careful_rollout,
     config::ConfigFile,
-    encoder::TMP,
     meta::About,
     network::{self, Reach},
     object,
@@ -55,7 +54,7 @@ pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
         // No hash: addresses and weights change while viewers watch, and the servers reload the file.
         config_hash: None,
         secret: None,
-        scratch: vec![TMP],
+        scratch: Vec::new(),
         admin_port: false,
         cpu: Millicores(100),
         memory: Mebibytes(128),

@@ -1,4 +1,5 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod cluster;
 pub(crate) mod varnish;
