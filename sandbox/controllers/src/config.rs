@@ -1,5 +1,6 @@
 //! Settings, with Kubernetes' defaults unless said otherwise.
 
+use showrunner_autoscaling::hpa;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ pub struct ControllersConfig {
     pub debounce: Duration,
     /// How often autoscalers are evaluated (upstream: 15 s).
     pub hpa_sync_period: Duration,
+    /// The flags of the autoscaling algorithm itself (tolerance, initialisation and stabilisation periods).
+    pub hpa_settings: hpa::Settings,
     /// How long a node may be silent before its state counts as unknown (upstream: 40 s).
     pub node_grace_period: Duration,
     /// How often silent nodes are looked for (upstream: 5 s).
@@ -43,6 +46,7 @@ impl Default for ControllersConfig {
             workers: 8,
             debounce: Duration::from_millis(2),
             hpa_sync_period: Duration::from_secs(15),
+            hpa_settings: hpa::Settings::default(),
             node_grace_period: Duration::from_secs(40),
             node_monitor_period: Duration::from_secs(5),
             default_toleration: Duration::from_mins(5),

@@ -11,7 +11,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use showrunner_autoscaling::hpa::{History, Observation, PodView, Samples, ScaleView, Selector, Settings, evaluate};
+use showrunner_autoscaling::hpa::{History, Observation, PodView, Samples, ScaleView, Selector, evaluate};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
         return Ok(None);
     };
     let observation = observe(context, memory, &key, &hpa).await;
-    let settings = Settings::default();
+    let settings = &context.config.hpa_settings;
     let now = Timestamp::now();
     // Taken out while we work: one key never runs twice at once.
     let mut history = memory
@@ -69,10 +69,10 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
         .histories
         .remove(&key)
         .unwrap_or_default();
-    let mut decision = evaluate(&hpa, &observation, &mut history, &settings, now);
+    let mut decision = evaluate(&hpa, &observation, &mut history, settings, now);
     if let Some(rescale) = decision.rescale.clone() {
         match target::write(&context.client, &hpa, rescale.replicas, &context.config.field_manager).await {
-            Ok(()) => decision.scale_written(&hpa, &mut history, &settings, now),
+            Ok(()) => decision.scale_written(&hpa, &mut history, settings, now),
             Err(error) => decision.scale_refused(&error.to_string()),
         }
     }

@@ -258,6 +258,28 @@ fn a_second_look_writes_nothing() {
     assert_eq!(Some(plan.status), before);
 }
 
+/// The promise of a rolling update: at most `surge` pods too many, and no step that takes an available pod away below
+/// `replicas - unavailable`.
+fn within(replicas: i32, (surge, unavailable): (i32, i32), total: i32, before: i32, after: i32) -> bool {
+    total <= replicas + surge && after >= (replicas - unavailable).min(before)
+}
+
+/// The check above can fail: `Recreate` breaks a rolling update's promise in its first step.
+#[test]
+fn recreate_would_break_the_bounds_of_a_rolling_update() {
+    let mut world = World::new(deployment(4, percent(25), percent(25)));
+    world.settle();
+    let promised = bounds(&world.deployment);
+    world.deployment.spec.as_mut().unwrap().strategy = Some(DeploymentStrategy {
+        type_: Some("Recreate".into()),
+        rolling_update: None,
+    });
+    world.change_image("two");
+    world.step();
+    let after: i32 = world.sets.iter().map(available).sum();
+    assert!(!within(4, promised, world.sizes().iter().sum(), 4, after));
+}
+
 proptest! {
     /// Whatever pods come and go, a rollout never has more than replicas + surge pods, never takes away an available
     /// pod below replicas - unavailable, and ends once all pods work.
@@ -284,8 +306,7 @@ proptest! {
             world.step();
             let after: i32 = world.sets.iter().map(available).sum();
             let total: i32 = world.sizes().iter().sum();
-            prop_assert!(total <= replicas + surge, "{total} pods");
-            prop_assert!(after >= (replicas - unavailable).min(before), "{before} -> {after} available");
+            prop_assert!(within(replicas, (surge, unavailable), total, before, after), "{total}: {before} -> {after}");
         }
         world.settle();
         prop_assert_eq!(world.sizes().iter().sum::<i32>(), replicas);

@@ -226,6 +226,24 @@ fn pods_assumed_on_a_node_hold_their_place() {
     );
 }
 
+fn overcommitted(snapshot: &Snapshot) -> bool {
+    snapshot.nodes.iter().any(|node| {
+        node.used.get("cpu").copied().unwrap_or(0) > node.allocatable["cpu"]
+            || node.pods.len() as i64 * 1000 > node.allocatable["pods"]
+    })
+}
+
+/// The check below can fail: pods placed without asking the scheduler overcommit a node.
+#[test]
+fn placing_blindly_overcommits() {
+    let mut snapshot = three();
+    for index in 0..11 {
+        assert!(!overcommitted(&snapshot), "{index} pods fit");
+        place(&mut snapshot, "a", asking(&format!("p{index}"), "x", &json!({})));
+    }
+    assert!(overcommitted(&snapshot));
+}
+
 proptest! {
     /// No sequence of pods makes a node hold more than it has, and a refusal means that no node had room.
     #[test]
@@ -250,10 +268,7 @@ proptest! {
                     }
                 }
             }
-            for node in &snapshot.nodes {
-                prop_assert!(node.used.get("cpu").copied().unwrap_or(0) <= node.allocatable["cpu"]);
-                prop_assert!(node.pods.len() as i64 * 1000 <= node.allocatable["pods"]);
-            }
+            prop_assert!(!overcommitted(&snapshot));
         }
     }
 }

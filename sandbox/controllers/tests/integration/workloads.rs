@@ -290,3 +290,26 @@ async fn a_settled_cluster_is_quiet_and_says_what_it_did() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_pods_come_up_and_go() {
+    let cluster = Cluster::start(6).await;
+    let begin = Instant::now();
+    cluster.create::<Deployment>(deployment("web", 200, "one")).await;
+    rolled_out(&cluster, "web", 200).await;
+    println!("200 pods available after {:?}", begin.elapsed());
+    assert_eq!(cluster.pods("web").await.len(), 200, "not one too many");
+    let mut per_node: BTreeMap<String, usize> = BTreeMap::new();
+    for pod in cluster.pods("web").await {
+        *per_node.entry(pod.spec.unwrap().node_name.unwrap()).or_default() += 1;
+    }
+    assert!(per_node.values().all(|count| (33..=34).contains(count)), "{per_node:?}");
+    cluster
+        .patch::<Deployment>("web", json!({ "spec": { "replicas": 0 } }))
+        .await;
+    until("all gone", || async {
+        cluster.pods("web").await.is_empty().then_some(())
+    })
+    .await;
+    cluster.stop().await;
+}
