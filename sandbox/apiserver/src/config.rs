@@ -29,10 +29,10 @@ impl Default for ApiServerConfig {
             history: 8192,
             watch_queue: 4096,
             bookmark_interval: Duration::from_secs(30),
-            watch_timeout: Duration::from_secs(1800),
+            watch_timeout: Duration::from_mins(30),
             max_body: 3 * 1024 * 1024,
             proxy_timeout: Duration::from_secs(10),
-            event_ttl: Duration::from_secs(3600),
+            event_ttl: Duration::from_hours(1),
             git_version: "v1.36.0".to_owned(),
         }
     }

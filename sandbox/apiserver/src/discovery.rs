@@ -25,8 +25,18 @@ const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// Groups served without being in the registry: (group, version, resource, kind, namespaced, verbs).
-const VIRTUAL: &[(&str, &str, &str, &str, bool, &[&str])] = &[
+/// (group, version, resource, kind, namespaced, verbs)
+type Virtual = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    bool,
+    &'static [&'static str],
+);
+
+/// Resources served without being in the registry.
+const VIRTUAL: &[Virtual] = &[
     (
         "metrics.k8s.io",
         "v1beta1",

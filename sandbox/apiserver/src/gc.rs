@@ -21,7 +21,7 @@ use crate::store::object::Stored;
 const RESYNC: Duration = Duration::from_secs(5);
 
 /// How often old events are looked for.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Runs until the engine is dropped.
 pub(crate) async fn run(engine: Weak<Engine>) {

@@ -107,7 +107,7 @@ fn answer(reference: &Value) -> Value {
     json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}})
 }
 
-fn operation(action: &str, reference: &Value, gvk: &Value, parameters: Value) -> Value {
+fn operation(action: &str, reference: &Value, gvk: &Value, parameters: &Value) -> Value {
     json!({"responses": answer(reference), "parameters": parameters,
         "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk})
 }
@@ -121,14 +121,14 @@ fn write_parameters() -> Value {
 }
 
 fn collection_path(reference: &Value, gvk: &Value) -> Value {
-    let mut post = operation("post", reference, gvk, write_parameters());
+    let mut post = operation("post", reference, gvk, &write_parameters());
     post["requestBody"] = json!({"content": {"application/json": {"schema": reference}}});
     let list = json!([
         parameter("labelSelector", "string"),
         parameter("fieldSelector", "string"),
         parameter("watch", "boolean")
     ]);
-    json!({"get": operation("list", reference, gvk, list), "post": post})
+    json!({"get": operation("list", reference, gvk, &list), "post": post})
 }
 
 fn item_path(reference: &Value, gvk: &Value) -> Value {
@@ -136,14 +136,14 @@ fn item_path(reference: &Value, gvk: &Value) -> Value {
     if let Some(list) = parameters.as_array_mut() {
         list.push(parameter("force", "boolean"));
     }
-    let mut patch = operation("patch", reference, gvk, parameters);
+    let mut patch = operation("patch", reference, gvk, &parameters);
     let body = json!({"schema": {"type": "object"}});
     patch["requestBody"] = json!({"content": {"application/json-patch+json": body, "application/merge-patch+json": body,
         "application/apply-patch+yaml": body}});
-    let mut put = operation("put", reference, gvk, write_parameters());
+    let mut put = operation("put", reference, gvk, &write_parameters());
     put["requestBody"] = json!({"content": {"application/json": {"schema": reference}}});
-    json!({"get": operation("get", reference, gvk, json!([])), "put": put, "patch": patch,
-        "delete": operation("delete", reference, gvk, json!([parameter("dryRun", "string")]))})
+    json!({"get": operation("get", reference, gvk, &json!([])), "put": put, "patch": patch,
+        "delete": operation("delete", reference, gvk, &json!([parameter("dryRun", "string")]))})
 }
 
 /// Name of a component: reversed group, version, kind for custom resources; `io.k8s.…` for built-ins.

@@ -20,7 +20,8 @@ pub(crate) struct ResourcePath {
 
 /// Undoes percent-encoding; malformed escapes stay as they are.
 pub(crate) fn percent_decode(text: &str, plus_is_space: bool) -> Cow<'_, str> {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    let encoded = text.contains('%') || (plus_is_space && text.contains('+'));
+    if !encoded {
         return Cow::Borrowed(text);
     }
     let bytes = text.as_bytes();
@@ -77,7 +78,7 @@ pub(crate) fn parse_path(path: &str) -> Option<ResourcePath> {
     if resource.is_empty() {
         return None;
     }
-    out.resource = (*resource).to_owned();
+    (*resource).clone_into(&mut out.resource);
     if let Some((name, segments)) = segments.split_first()
         && !name.is_empty()
     {

@@ -1,5 +1,7 @@
 //! `metadata.managedFields`.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::fields::FieldSet;
@@ -34,14 +36,15 @@ impl Manager {
 
     /// The manager in conflict messages.
     pub(crate) fn printed(&self) -> String {
+        // Writing to a String cannot fail.
         let mut text = format!("{:?}", self.name);
         if !self.subresource.is_empty() {
-            text.push_str(&format!(" with subresource {:?}", self.subresource));
+            let _ = write!(text, " with subresource {:?}", self.subresource);
         }
         if self.operation == Operation::Update {
-            text.push_str(&format!(" using {}", self.api_version));
+            let _ = write!(text, " using {}", self.api_version);
             if let Some(time) = &self.time {
-                text.push_str(&format!(" at {time}"));
+                let _ = write!(text, " at {time}");
             }
         }
         text

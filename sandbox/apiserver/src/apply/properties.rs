@@ -153,7 +153,9 @@ proptest! {
         }
         note_update(&schema(), &live, &mut new, &writer("editor"), false);
         let mut owned = super::fields::FieldSet::default();
-        managers::read(&new).into_iter().for_each(|m| owned.unite(m.fields));
+        for manager in managers::read(&new) {
+            owned.unite(manager.fields);
+        }
         let mut bare = new.clone();
         bare.as_object_mut().unwrap().remove("metadata");
         let named = merge::field_set(&schema(), &bare);

@@ -91,7 +91,9 @@ pub(crate) fn apply(
     let mut object = merge::merge(schema, &base, config);
     if let Some(last) = &last {
         let mut kept = entry.fields.clone();
-        entries.iter().for_each(|m| kept.unite(m.fields.clone()));
+        for manager in &entries {
+            kept.unite(manager.fields.clone());
+        }
         merge::remove_abandoned(schema, &mut object, &last.fields, &kept);
     }
 

@@ -181,7 +181,7 @@ fn network_policy(spec: &mut Value) {
     default(spec, "policyTypes", json!(types));
     for (list, ports) in [("ingress", "ports"), ("egress", "ports")] {
         each(spec, list, |rule| {
-            each(rule, ports, |port| default(port, "protocol", "TCP"))
+            each(rule, ports, |port| default(port, "protocol", "TCP"));
         });
     }
 }

@@ -108,12 +108,12 @@ pub(crate) fn qos_class(spec: &Value) -> &'static str {
         .flat_map(|list| spec[list].as_array().into_iter().flatten())
         .collect::<Vec<_>>();
     let has = |container: &Value, kind: &str, resource: &str| container["resources"][kind].get(resource).is_some();
-    let none = |c: &&Value| {
+    let none = |c: &Value| {
         ["requests", "limits"]
             .iter()
             .all(|kind| !has(c, kind, "cpu") && !has(c, kind, "memory"))
     };
-    let guaranteed = |c: &&Value| {
+    let guaranteed = |c: &Value| {
         ["cpu", "memory"].iter().all(|resource| {
             has(c, "limits", resource) && c["resources"]["limits"][resource] == c["resources"]["requests"][resource]
         })

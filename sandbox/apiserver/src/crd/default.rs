@@ -24,7 +24,9 @@ pub(crate) fn apply(schema: &Schema, value: &mut Value) {
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
-            items.iter_mut().for_each(|item| apply(schema, item));
+            for item in items {
+                apply(schema, item);
+            }
         }
         _ => {}
     }
@@ -45,7 +47,9 @@ pub(crate) fn drop_nulls(schema: &Schema, value: &mut Value) {
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
-            items.iter_mut().for_each(|item| drop_nulls(schema, item));
+            for item in items {
+                drop_nulls(schema, item);
+            }
         }
         _ => {}
     }

@@ -226,9 +226,9 @@ fn resources(crd: &Value) -> Vec<Arc<ResourceDef>> {
             storage_api_version: format!("{group}/{storage_version}"),
             status: version["subresources"]["status"].is_object(),
             scale: scale.is_object().then(|| Scale {
-                spec_path: text(&scale["specReplicasPath"]),
-                status_path: text(&scale["statusReplicasPath"]),
-                selector_path: scale["labelSelectorPath"].as_str().map(str::to_owned),
+                spec: text(&scale["specReplicasPath"]),
+                status: text(&scale["statusReplicasPath"]),
+                selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
             }),
             schema: Arc::new(with_metadata(schema)),
             fields: version["selectableFields"]

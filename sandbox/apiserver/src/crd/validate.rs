@@ -289,9 +289,7 @@ fn format_ok(format: &str, text: &str) -> bool {
         "email" => text
             .split_once('@')
             .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty()),
-        "hostname" => {
-            !text.is_empty() && text.len() <= 253 && text.split('.').all(|label| crate::builtin::names::is_label(label))
-        }
+        "hostname" => !text.is_empty() && text.len() <= 253 && text.split('.').all(crate::builtin::names::is_label),
         _ => true,
     }
 }

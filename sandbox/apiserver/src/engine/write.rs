@@ -166,7 +166,7 @@ impl Engine {
                 .get(&key.resource, namespace, name)
                 .ok_or_else(|| def.not_found(name))?;
             let Proposal { mut object, managed } = if def.converts() {
-                propose(&def.from_storage(&old.value))?
+                propose(&def.served(&old.value))?
             } else {
                 propose(&old.value)?
             };
@@ -210,20 +210,17 @@ impl Engine {
             } else {
                 self.store.put(&key, Expect::Revision(old.revision), object)
             };
-            match committed {
-                Ok(object) => {
-                    if done {
-                        self.after_remove(def, &object.value);
-                    }
-                    self.after_write(def);
-                    return Ok(Outcome {
-                        object,
-                        created: false,
-                        warnings,
-                    });
+            // After a lost race, a client that named a version hears of the conflict in the next round.
+            if let Ok(object) = committed {
+                if done {
+                    self.after_remove(def, &object.value);
                 }
-                // A client that named a version hears of the conflict in the next round.
-                Err(_) => {}
+                self.after_write(def);
+                return Ok(Outcome {
+                    object,
+                    created: false,
+                    warnings,
+                });
             }
         }
         Err(ApiError::modified(&def.group, &def.plural, name))
@@ -264,10 +261,10 @@ impl Engine {
             return Ok(());
         }
         for field in ["clusterIP", "clusterIPs"] {
-            if spec[field].is_null() || spec[field] == "" {
-                if let Some(value) = was.get(field) {
-                    spec[field] = value.clone();
-                }
+            if (spec[field].is_null() || spec[field] == "")
+                && let Some(value) = was.get(field)
+            {
+                spec[field] = value.clone();
             }
         }
         let needs_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));

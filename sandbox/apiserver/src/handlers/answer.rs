@@ -36,7 +36,7 @@ pub(crate) fn text(body: impl Into<Bytes>) -> Response<ApiBody> {
 /// A stored object as the version asked for.
 pub(crate) fn object_json(def: &ResourceDef, object: &Stored) -> Bytes {
     if def.converts() {
-        Bytes::from(def.from_storage(&object.value).to_string())
+        Bytes::from(def.served(&object.value).to_string())
     } else {
         object.json()
     }

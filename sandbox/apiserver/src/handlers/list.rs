@@ -87,7 +87,7 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
             return false;
         }
         if def.converts() {
-            selector.matches(&def.from_storage(&object.value))
+            selector.matches(&def.served(&object.value))
         } else {
             selector.matches(&object.value)
         }
@@ -108,7 +108,7 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
         }
     }
     if let Some(kind) = table::wanted(call.headers()) {
-        return Ok(answer::json(&table::render(def, &page.items, &kind, metadata)));
+        return Ok(answer::json(&table::render(def, &page.items, &kind, &metadata)));
     }
     Ok(answer::json_bytes(StatusCode::OK, render(def, &page.items, &metadata)))
 }

@@ -106,13 +106,13 @@ pub(crate) fn delete_collection(call: &Call) -> ApiResult<Response<ApiBody>> {
         .engine
         .store
         .list(&def.storage, call.path.namespace.as_deref(), None, None, |object| {
-            selector.is_empty() || selector.matches(&def.from_storage(&object.value))
+            selector.is_empty() || selector.matches(&def.served(&object.value))
         });
     let mut items = Vec::with_capacity(page.items.len());
     for object in page.items {
         let name = object.value["metadata"]["name"].as_str().unwrap_or_default();
         match call.engine.delete(def, object.namespace(), name, &options) {
-            Ok(Deleted::Gone(last) | Deleted::Pending(last)) => items.push(def.from_storage(&last.value)),
+            Ok(Deleted::Gone(last) | Deleted::Pending(last)) => items.push(def.served(&last.value)),
             // Somebody else was faster.
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),

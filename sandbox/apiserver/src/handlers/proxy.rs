@@ -105,7 +105,7 @@ fn service_target(call: &Call, name: &str, port: &str) -> ApiResult<Target> {
         "" => ports.first(),
         text => ports
             .iter()
-            .find(|p| p["name"] == text || p["port"].to_string() == text),
+            .find(|p| p["name"] == text || text.parse::<u64>().is_ok_and(|number| p["port"] == number)),
     };
     let wanted =
         wanted.ok_or_else(|| ApiError::unavailable(format!("no service port {port:?} found for service {name:?}")))?;

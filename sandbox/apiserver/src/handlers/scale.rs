@@ -12,6 +12,9 @@ use crate::jsonpath;
 use crate::patch::{json as json_patch, merge};
 use crate::registry::{ResourceDef, Scale};
 
+/// What a write makes of the current Scale.
+type Change = Box<dyn Fn(&Value) -> ApiResult<Value>>;
+
 /// GET, PUT and PATCH of `scale`.
 pub(crate) fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     let def = &call.def;
@@ -19,14 +22,14 @@ pub(crate) fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
         return Err(ApiError::no_such_path());
     };
     let (namespace, name) = (call.namespace(), call.name());
-    let change: Box<dyn Fn(&Value) -> ApiResult<Value>> = match call.parts.method {
+    let change: Change = match call.parts.method {
         Method::GET => {
             let object = call
                 .engine
                 .store
                 .get(&def.storage, namespace, name)
                 .ok_or_else(|| def.not_found(name))?;
-            return Ok(answer::json(&render(def, paths, &def.from_storage(&object.value))));
+            return Ok(answer::json(&render(def, paths, &def.served(&object.value))));
         }
         Method::PUT => {
             let scale = call.object()?;
@@ -61,13 +64,13 @@ pub(crate) fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
                 return Err(ApiError::invalid("autoscaling", "Scale", name, &[cause]));
             }
             let mut object = current.clone();
-            jsonpath::set(&mut object, &paths.spec_path, replicas);
+            jsonpath::set(&mut object, &paths.spec, replicas);
             if let Some(version) = scale["metadata"]["resourceVersion"].as_str().filter(|v| !v.is_empty()) {
                 object["metadata"]["resourceVersion"] = version.into();
             }
             Ok(Proposal { object, managed: false })
         })?;
-    Ok(answer::json(&render(def, paths, &def.from_storage(&done.object.value))))
+    Ok(answer::json(&render(def, paths, &def.served(&done.object.value))))
 }
 
 fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
@@ -83,7 +86,7 @@ fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
             metadata[field] = value.clone();
         }
     }
-    let selector = match (&def.custom, &paths.selector_path) {
+    let selector = match (&def.custom, &paths.selector) {
         (Some(_), Some(path)) => jsonpath::find(object, path)
             .first()
             .and_then(|v| v.as_str())
@@ -93,7 +96,7 @@ fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
         (None, _) => selector_text(&object["spec"]["selector"]),
     };
     let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": number(&paths.spec_path)}, "status": {"replicas": number(&paths.status_path)}});
+        "spec": {"replicas": number(&paths.spec)}, "status": {"replicas": number(&paths.status)}});
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }

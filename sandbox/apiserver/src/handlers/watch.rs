@@ -23,11 +23,10 @@ use crate::table;
 
 /// Starts a watch and answers with the stream of its events.
 pub(crate) fn watch(call: &Call) -> ApiResult<Response<ApiBody>> {
-    let mut selector_call_fields = Selector::of(call)?;
+    let mut selector = Selector::of(call)?;
     if let Some(name) = &call.path.name {
         // The old form `…/watch/name`, and GET of a name with `watch=true`.
-        selector_call_fields.fields =
-            crate::selector::FieldSelector::parse(&format!("metadata.name={name}"), &call.def.fields)?;
+        selector.fields = crate::selector::FieldSelector::parse(&format!("metadata.name={name}"), &call.def.fields)?;
     }
     let requested = call.query.resource_version()?.filter(|revision| *revision > 0);
     let initial = call.query.flag("sendInitialEvents");
@@ -37,7 +36,7 @@ pub(crate) fn watch(call: &Call) -> ApiResult<Response<ApiBody>> {
     let mut state = Watch {
         engine: call.engine.clone(),
         def: call.def.clone(),
-        selector: selector_call_fields,
+        selector,
         table: table::wanted(call.headers()),
         ready: VecDeque::new(),
         queue: None,
@@ -163,7 +162,7 @@ impl Watch {
             return true;
         }
         if self.def.converts() {
-            self.selector.matches(&self.def.from_storage(&object.value))
+            self.selector.matches(&self.def.served(&object.value))
         } else {
             self.selector.matches(&object.value)
         }

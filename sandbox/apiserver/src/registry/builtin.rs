@@ -96,9 +96,9 @@ where
         },
         status: row.status,
         scale: row.scale.then(|| Scale {
-            spec_path: ".spec.replicas".to_owned(),
-            status_path: ".status.replicas".to_owned(),
-            selector_path: None,
+            spec: ".spec.replicas".to_owned(),
+            status: ".status.replicas".to_owned(),
+            selector: None,
         }),
         schema: tracer.trace::<T>()?,
         fields: owned(fields),
@@ -361,18 +361,18 @@ fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
 /// Events are kept in their core/v1 form.
 pub(super) fn to_storage(def: &ResourceDef, value: &mut Value) {
     if let (true, Some(fields)) = (def.is("events.k8s.io", "Event"), value.as_object_mut()) {
-        EVENT_NAMES
-            .iter()
-            .for_each(|(here, stored)| rename(fields, here, stored));
+        for (here, stored) in EVENT_NAMES {
+            rename(fields, here, stored);
+        }
     }
 }
 
 /// The way back.
 pub(super) fn from_storage(def: &ResourceDef, value: &mut Value) {
     if let (true, Some(fields)) = (def.is("events.k8s.io", "Event"), value.as_object_mut()) {
-        EVENT_NAMES
-            .iter()
-            .for_each(|(here, stored)| rename(fields, stored, here));
+        for (here, stored) in EVENT_NAMES {
+            rename(fields, stored, here);
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use printer::Column;
 /// Paths of a scale subresource, as in a custom resource definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scale {
-    pub(crate) spec_path: String,
-    pub(crate) status_path: String,
-    pub(crate) selector_path: Option<String>,
+    pub(crate) spec: String,
+    pub(crate) status: String,
+    pub(crate) selector: Option<String>,
 }
 
 /// What only custom resources have.
@@ -76,7 +76,7 @@ impl ResourceDef {
     }
 
     /// A stored object in this version.
-    pub(crate) fn from_storage(&self, value: &Value) -> Value {
+    pub(crate) fn served(&self, value: &Value) -> Value {
         let mut out = value.clone();
         if self.converts() {
             builtin::from_storage(self, &mut out);

@@ -115,7 +115,7 @@ pub(super) fn annotate(schema: &mut Schema) {
     }
     if name == "JobStatus" {
         edit(schema, "conditions", |list| {
-            list.merge = PatchMerge::Key("type".to_owned())
+            list.merge = PatchMerge::Key("type".to_owned());
         });
     }
     for (_, field) in SETS.iter().filter(|row| row.0 == name) {

@@ -116,11 +116,10 @@ fn node(json: &Value, path: &str, depth: usize, structural: bool) -> Result<Sche
     Ok(schema)
 }
 
-fn rules(
-    json: &Value,
-    path: &str,
-    child: &dyn Fn(&Value, String, bool) -> Result<Arc<Schema>, ParseError>,
-) -> Result<Option<Rules>, ParseError> {
+/// Parses the schema of a child at a path; the flag says whether it has to be structural.
+type Parser<'a> = dyn Fn(&Value, String, bool) -> Result<Arc<Schema>, ParseError> + 'a;
+
+fn rules(json: &Value, path: &str, child: &Parser<'_>) -> Result<Option<Rules>, ParseError> {
     const RULE_KEYS: &[&str] = &[
         "required",
         "enum",

@@ -175,9 +175,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceError> {
         let mut fields = vec![("", Arc::default())];
-        let value = visitor.visit_map(Fields {
+        let value = visitor.visit_map(MapFeed {
             tracer: self.tracer,
-            fields: fields.iter_mut(),
+            entries: fields.iter_mut(),
             current: None,
         })?;
         let additional = fields.pop().map(|(_, schema)| schema);
@@ -200,9 +200,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         if let Some(None) = known {
             // A type inside itself (JSONSchemaProps) is open from the second level on.
             *self.out = Schema::any().clone();
-            return visitor.visit_map(Fields {
+            return visitor.visit_map(MapFeed {
                 tracer: self.tracer,
-                fields: [].iter_mut(),
+                entries: [].iter_mut(),
                 current: None,
             });
         }
@@ -269,17 +269,17 @@ impl<'de> de::SeqAccess<'de> for OneItem<'_> {
 }
 
 /// Feeds one map entry, or none.
-struct Fields<'a> {
+struct MapFeed<'a> {
     tracer: &'a Tracer,
-    fields: std::slice::IterMut<'a, (&'static str, Arc<Schema>)>,
+    entries: std::slice::IterMut<'a, (&'static str, Arc<Schema>)>,
     current: Option<&'a mut Arc<Schema>>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
+impl<'de> MapAccess<'de> for MapFeed<'_> {
     type Error = TraceError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, TraceError> {
-        let Some((name, schema)) = self.fields.next() else {
+        let Some((name, schema)) = self.entries.next() else {
             return Ok(None);
         };
         self.current = Some(schema);

@@ -273,15 +273,12 @@ impl Store {
         let revision = state.revision;
         let table = state.table(resource, self.history);
         let mut subscription = Subscription::new(revision);
-        match from {
-            Some(from) => subscription.backlog = table.history.after(from, namespace)?,
-            None => {
-                let all = table
-                    .objects
-                    .iter()
-                    .filter(|(ns, _)| namespace.is_none_or(|n| n == ns.as_str()));
-                subscription.snapshot = all.flat_map(|(_, objects)| objects.values().cloned()).collect();
-            }
+        if let Some(from) = from {
+            subscription.backlog = table.history.after(from, namespace)?;
+        } else {
+            let all = table.objects.iter();
+            let concerned = all.filter(|(ns, _)| namespace.is_none_or(|wanted| wanted == ns.as_str()));
+            subscription.snapshot = concerned.flat_map(|(_, objects)| objects.values().cloned()).collect();
         }
         let (subscriber, receiver) = Subscriber::new(namespace.map(str::to_owned), self.queue);
         subscription.receiver = Some(receiver);

@@ -51,7 +51,7 @@ fn partial(object: &Value, version: &str) -> Value {
 }
 
 /// Renders objects as a table or as bare metadata.
-pub(crate) fn render(def: &ResourceDef, objects: &[Arc<Stored>], kind: &Kind, metadata: Value) -> Value {
+pub(crate) fn render(def: &ResourceDef, objects: &[Arc<Stored>], kind: &Kind, metadata: &Value) -> Value {
     match kind {
         Kind::Metadata { version } => {
             let items = objects
@@ -149,7 +149,7 @@ fn columns_of(def: &ResourceDef) -> Vec<Definition> {
 }
 
 fn row(def: &ResourceDef, columns: &[Definition], object: &Stored, version: &str) -> Value {
-    let converted = def.from_storage(&object.value);
+    let converted = def.served(&object.value);
     json!({"cells": columns.iter().map(|column| column.cell(&converted)).collect::<Vec<_>>(),
         "object": partial(&object.value, version)})
 }

@@ -61,6 +61,18 @@ async fn aggregated_discovery_is_one_document() {
     assert_eq!(get(&cluster, "/apis", "application/json").await["kind"], "APIGroupList");
 }
 
+/// Every `$ref` in a document.
+fn references(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| match (key.as_str(), value) {
+            ("$ref", Value::String(reference)) => out.push(reference.clone()),
+            _ => references(value, out),
+        }),
+        Value::Array(items) => items.iter().for_each(|item| references(item, out)),
+        _ => {}
+    }
+}
+
 #[tokio::test]
 async fn openapi_says_that_fields_are_validated() {
     let cluster = connect().await;
@@ -77,16 +89,6 @@ async fn openapi_says_that_fields_are_validated() {
     );
     assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
     // Every reference leads somewhere.
-    fn references(value: &Value, out: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => fields.iter().for_each(|(key, value)| match (key.as_str(), value) {
-                ("$ref", Value::String(reference)) => out.push(reference.clone()),
-                _ => references(value, out),
-            }),
-            Value::Array(items) => items.iter().for_each(|item| references(item, out)),
-            _ => {}
-        }
-    }
     let mut found = Vec::new();
     references(&document, &mut found);
     assert!(!found.is_empty());
