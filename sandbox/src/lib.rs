@@ -17,7 +17,7 @@ use kube::{
 };
 use showrunner_apiserver::{ApiServer, ApiServerConfig, ListenHandle};
 use showrunner_controllers::{ControllersHandle, spawn_all};
-use showrunner_node::NodeRuntime;
+use showrunner_node::{NodeRuntime, chaos};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -112,11 +112,9 @@ impl Sandbox {
         for node in config.nodes {
             runtime.spawn_node(node);
         }
-        let chaos = tokio::spawn(std::future::pending());
-        let sandbox =
-            Self { api, listening, kubeconfig: config.kubeconfig, runtime, controllers, chaos, stop, root };
-        sandbox.install(chaos_mesh_rs::crds()).await?;
-        Ok(sandbox)
+        chaos::install_definitions(&client).await.map_err(|error| SandboxError::Nodes(error.to_string()))?;
+        let chaos = chaos::spawn(client.clone(), runtime.clone(), config.seed, stop.child_token());
+        Ok(Self { api, listening, kubeconfig: config.kubeconfig, runtime, controllers, chaos, stop, root })
     }
 
     /// A client in this process.
