@@ -1,7 +1,13 @@
 //! Kubernetes' own scaling decisions, exactly, and explained.
 //!
 //! - [`hpa`]: the HorizontalPodAutoscaler of `autoscaling/v2` as a function from an object, the pods and samples it
-//!   would see and what its controller remembers, to a [`Decision`](hpa::Decision).
+//!   would see and what its controller remembers, to a [`Decision`](hpa::Decision), with the account of every rule.
+//! - [`explain`]: that account for whoever is on call, from the objects `kubectl` prints.
+//! - [`audience`]: replicas from concurrent viewers, with headroom and with regions lost.
+//! - [`prewarm`]: when to start warming for an announced audience.
+//! - [`growth`]: how fast a reactive autoscaler can grow at best.
+//! - [`project`]: what an autoscaler would do under a growing audience.
+//! - [`quantity`]: Kubernetes quantities as thousandths.
 //!
 //! There is no IO and no clock in this crate: time is an argument, and equal arguments give equal results.
 //!

@@ -192,13 +192,13 @@ pub(crate) fn metric(value: &Value) -> Result<MetricSpec, String> {
     let first = |names: [&str; 2]| names.iter().find_map(|name| value[*name].as_i64());
     let mut target = MetricTarget::default();
     if let Some(percent) = value["target_utilization_pct"].as_i64() {
-        target.type_ = "Utilization".to_owned();
+        "Utilization".clone_into(&mut target.type_);
         target.average_utilization = Some(i32::try_from(percent).map_err(|error| error.to_string())?);
     } else if let Some(average) = value["target_average_m"].as_i64() {
-        target.type_ = "AverageValue".to_owned();
+        "AverageValue".clone_into(&mut target.type_);
         target.average_value = Some(from_milli(average));
     } else if let Some(plain) = first(["target_value_m", "target_m"]) {
-        target.type_ = "Value".to_owned();
+        "Value".clone_into(&mut target.type_);
         target.value = Some(from_milli(plain));
     }
     let metric = MetricIdentifier {
@@ -240,7 +240,9 @@ pub(crate) fn metric(value: &Value) -> Result<MetricSpec, String> {
                 target,
             });
         }
-        "External" => spec.external = Some(ExternalMetricSource { metric, target }),
+        "External" => {
+            spec.external = Some(ExternalMetricSource { metric, target });
+        }
         _ => {}
     }
     Ok(spec)

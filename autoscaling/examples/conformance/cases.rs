@@ -89,7 +89,7 @@ fn compute(kind: &str, input: &Value) -> Result<Value, String> {
         "controller" => controller(input),
         "resource_utilization" => resource_utilization(input),
         "metric" => plain_metric(input),
-        "group_pods" => groups(input),
+        "group_pods" => Ok(groups(input)),
         "calculate_requests" => requests(input),
         "utilization_ratio" => {
             let percent = int32(&input["target_utilization_pct"])?;
@@ -361,7 +361,7 @@ fn plain_metric(input: &Value) -> Result<Value, String> {
     )
 }
 
-fn groups(input: &Value) -> Result<Value, String> {
+fn groups(input: &Value) -> Value {
     let pods: Vec<PodView> = list(&input["pods"])
         .iter()
         .enumerate()
@@ -388,12 +388,12 @@ fn groups(input: &Value) -> Result<Value, String> {
             .map(|(pod, _)| pod.name.as_str())
             .collect()
     };
-    Ok(json!({
+    json!({
         "ready_count": names(|group| group == Group::Ready).len(),
         "unready": names(Group::is_unready),
         "missing": names(|group| group == Group::Missing),
         "ignored": names(Group::is_ignored),
-    }))
+    })
 }
 
 fn requests(input: &Value) -> Result<Value, String> {
@@ -433,18 +433,19 @@ fn controller_pods(input: &Value) -> Vec<PodView> {
     .collect()
 }
 
+fn answer<T>(failing: bool, value: T) -> Answer<T> {
+    if failing {
+        Err("something went wrong".to_owned())
+    } else {
+        Ok(value)
+    }
+}
+
 fn controller_samples(input: &Value, metrics: &[Value], pods: &[PodView]) -> Result<Samples, String> {
     let failing = |types: &[&str]| {
         let failing = list(&input["failing_metric_sources"]);
         failing.iter().any(|failing| types.iter().any(|name| failing == name))
     };
-    fn answer<T>(failing: bool, value: T) -> Answer<T> {
-        if failing {
-            Err("something went wrong".to_owned())
-        } else {
-            Ok(value)
-        }
-    }
     let levels = list(&input["reported_levels_m"])
         .iter()
         .map(int)

@@ -245,7 +245,7 @@ fn within_tolerance(turn: &Turn<'_>, ratio: f64, high: f64, settings: &Settings)
     let (what, target) = match (turn.utilization, turn.usage) {
         (Some((percent, target)), _) => {
             // The first whole percentage outside the tolerance: utilisation has no fractions.
-            let acts = (percent..)
+            let acts = (percent..=i32::MAX)
                 .find(|percent| f64::from(*percent) / f64::from(target) > high)
                 .unwrap_or(percent);
             let then = (f64::from(acts) / f64::from(target) * turn.ready as f64).ceil();

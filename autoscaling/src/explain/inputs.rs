@@ -207,7 +207,9 @@ fn scale(all: &[Value], hpa: &HorizontalPodAutoscaler) -> Result<Scale, InputErr
     };
     let number = |value: &Value| value.as_i64().map(|value| value as i32);
     if let Some(object) = all.iter().find(is_target) {
-        let replicas = number(&object["spec"]["replicas"]).unwrap_or(if object["kind"] == "Scale" { 0 } else { 1 });
+        // A scale without replicas has none; a workload without them has one.
+        let absent = i32::from(object["kind"] != "Scale");
+        let replicas = number(&object["spec"]["replicas"]).unwrap_or(absent);
         let selector = match &object["spec"]["selector"] {
             Value::Null => None,
             selector => Some(

@@ -265,7 +265,7 @@ fn propose<'a>(
             reason: event,
             message: event_message.clone(),
         });
-        return undecided(decision, event_message);
+        return undecided(decision, &event_message);
     }
     let namespace = hpa.metadata.namespace.as_deref().unwrap_or_default();
     let (mut replicas, mut chosen, mut failed, mut first_error) = (0, None, 0_usize, None);
@@ -318,7 +318,7 @@ fn propose<'a>(
                 error.reason,
                 format!("the HPA was unable to compute the replica count: {}", error.error),
             ));
-            return undecided(decision, all);
+            return undecided(decision, &all);
         }
         decision.error = Some(all);
     }
@@ -338,11 +338,11 @@ fn propose<'a>(
     Some((replicas, name))
 }
 
-fn undecided<T>(decision: &mut Decision, error: String) -> Option<T> {
+fn undecided<T>(decision: &mut Decision, error: &str) -> Option<T> {
     decision.events.push(EventNote {
         warning: true,
         reason: "FailedComputeMetricsReplicas",
-        message: error.clone(),
+        message: error.to_owned(),
     });
     decision.error = Some(format!(
         "failed to compute desired number of replicas based on listed metrics: {error}"

@@ -93,3 +93,30 @@ pub fn usage_ratio(metrics: &BTreeMap<String, i64>, target_m: i64) -> Option<Usa
 pub(super) fn ceil(value: f64) -> i32 {
     value.ceil() as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums are exact beyond 64 bits; only the percentage is clamped.
+    #[test]
+    fn an_overflowing_percentage_is_clamped_at_its_own_rail() {
+        let pods = |value: i64| BTreeMap::from([("a".to_owned(), value), ("b".to_owned(), value)]);
+        let percent = |usage, request| utilization_ratio(&pods(usage), &pods(request), 50).map(|found| found.percent);
+        assert_eq!(percent(i64::MAX, 1), Ok(i32::MAX));
+        assert_eq!(percent(i64::MIN, 1), Ok(i32::MIN));
+        assert_eq!(percent(i64::MAX, i64::MAX), Ok(100));
+        assert_eq!(
+            utilization_ratio(&pods(i64::MAX), &pods(1), 50).map(|found| found.average_m),
+            Ok(i64::MAX)
+        );
+        assert_eq!(percent(5, 0), Err(NothingMatched));
+    }
+
+    /// A mean wraps like Kubernetes' own sum.
+    #[test]
+    fn a_mean_needs_samples() {
+        assert_eq!(usage_ratio(&BTreeMap::new(), 10), None);
+        assert_eq!(Usage::of(-1, 2, 10).map(|usage| usage.average_m), Some(0));
+    }
+}

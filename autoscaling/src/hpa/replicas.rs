@@ -147,6 +147,15 @@ fn join(
     Ok(joined)
 }
 
+/// Whether usage is exactly on target. Missing pods are then left out: neither direction is in question. A ratio that is
+/// not a number counts as on target too, as it is neither above nor below.
+fn is_one(ratio: f64) -> bool {
+    !matches!(
+        ratio.partial_cmp(&1.0),
+        Some(std::cmp::Ordering::Less | std::cmp::Ordering::Greater)
+    )
+}
+
 /// A ratio on which both kinds of per-pod metric finish alike.
 struct Ratios {
     /// Ready pods alone.
@@ -244,8 +253,7 @@ pub(super) fn utilization(
     };
     if up_with_unready || joined.missing > 0 {
         let (mut usage, mut requests, mut entries) = (joined.usage, joined.requests, joined.ready);
-        // The order of the comparisons matters at exactly 1: nothing is assumed then.
-        if joined.missing > 0 && (measured.ratio < 1.0 || measured.ratio > 1.0) {
+        if joined.missing > 0 && !is_one(measured.ratio) {
             let down = measured.ratio < 1.0;
             usage += if down { joined.missing_full } else { 0 };
             requests += joined.missing_requests;
@@ -352,7 +360,7 @@ fn plain(context: &Context<'_>, joined: &Joined, target_m: i64, sink: &mut impl 
     };
     if up_with_unready || joined.missing > 0 {
         let mut sum = joined.plain;
-        if joined.missing > 0 && (measured.ratio < 1.0 || measured.ratio > 1.0) {
+        if joined.missing > 0 && !is_one(measured.ratio) {
             let down = measured.ratio < 1.0;
             if down {
                 sum = sum.wrapping_add(target_m.wrapping_mul(joined.missing));
