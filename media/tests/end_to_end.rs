@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 /// Segment length. The audio grid makes every start wait for a multiple of eight seconds.
 const SECONDS: u32 = 1;
 /// For anything that a start, a restart or a few segments take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const RENDITIONS: [&str; 3] = ["144p", "90p", "audio"];
 
 fn ladder() -> Vec<Rung> {
@@ -403,5 +403,28 @@ async fn a_killed_ffmpeg_comes_back_in_its_place_and_a_lost_origin_is_filled_up(
         listed.first(),
         "the past has been sent again"
     );
+    encoder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_ffmpeg_is_replaced_and_a_dead_origin_delays_nobody() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let (origin, mut dead) = (TestOrigin::start().await, TestOrigin::start().await);
+    dead.stop().await;
+    // Listens and never answers: worse than one that refuses.
+    let _silent = TcpListener::bind(dead.address).await.unwrap();
+    let encoder = TestEncoder::start(ffmpeg, &[&dead, &origin]).await;
+    until("the living origin is fresh", || origin.is_fresh()).await;
+    let stopped = encoder.agent.ffmpeg_pid().unwrap();
+    kill(Pid::from_raw(stopped as i32), Signal::SIGSTOP).unwrap();
+    until("another ffmpeg runs", async || {
+        encoder.agent.ffmpeg_pid().is_some_and(|pid| pid != stopped)
+    })
+    .await;
+    assert!(
+        kill(Pid::from_raw(stopped as i32), None).is_err(),
+        "the stopped one is gone"
+    );
+    until("the stream is fresh again", || origin.is_fresh()).await;
     encoder.stop().await;
 }

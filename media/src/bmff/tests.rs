@@ -45,13 +45,13 @@ fn every_cut_is_refused() {
 fn samples_must_be_in_the_segment() {
     let mut lying = synth::segment(1000, 2, b"picture").to_vec();
     lying.truncate(lying.len() - 15);
-    lying.extend(synth::boxed(b"mdat", b"short"));
+    lying.extend(synth::boxed(*b"mdat", b"short"));
     assert_eq!(inspect_segment(&lying, info()), Err(BmffError::Malformed("mdat")));
 }
 
 #[test]
 fn strangers_are_refused() {
-    let with = |extra: &[u8; 4]| [synth::segment(1000, 2, b"x").to_vec(), synth::boxed(extra, b"")].concat();
+    let with = |extra: &[u8; 4]| [synth::segment(1000, 2, b"x").to_vec(), synth::boxed(*extra, b"")].concat();
     assert_eq!(
         inspect_segment(&with(b"moov"), info()),
         Err(BmffError::Unexpected("moov".into()))

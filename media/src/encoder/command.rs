@@ -1,6 +1,6 @@
 //! The ffmpeg command line. Pure.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use showrunner_crds::{config::EncoderConfig, platform::Input};
 
@@ -57,7 +57,8 @@ fn input(config: &EncoderConfig, lock: Lock, font: Option<&std::path::Path>) -> 
             let mut pattern = format!("testsrc2=size={width}x{height}:rate={}", config.frame_rate);
             if let Some(font) = font {
                 let size = (height / 8).max(12);
-                pattern += &format!(
+                let _ = write!(
+                    pattern,
                     ",drawtext=fontfile={}:text='%{{pts\\:gmtime\\:{}\\:%H\\\\\\:%M\\\\\\:%S}}':fontsize={size}:fontcolor=white:box=1:boxcolor=black@0.6:x=(w-tw)/2:y=h-th-{size}/2",
                     font.display(),
                     lock.second
@@ -103,10 +104,11 @@ fn audio_source(config: &EncoderConfig) -> &'static str {
 
 fn scaling(config: &EncoderConfig) -> String {
     let count = config.ladder.len();
-    let labels: String = (0..count).map(|index| format!("[s{index}]")).collect();
+    let labels = (0..count).fold(String::new(), |labels, index| labels + &format!("[s{index}]"));
     let mut graph = format!("[0:v:0]split={count}{labels}");
     for (index, rung) in config.ladder.iter().enumerate() {
-        graph += &format!(
+        let _ = write!(
+            graph,
             ";[s{index}]scale={}:{}:flags=fast_bilinear,setsar=1[v{index}]",
             rung.width, rung.height
         );

@@ -146,7 +146,7 @@ impl Agent {
         let sink = Arc::new(Sink::new(self.timeline, self.renditions.clone(), events));
         let sink_limits = Limits {
             connections: 64,
-            body: Duration::from_secs(60),
+            body: Duration::from_mins(1),
             drain: Duration::ZERO,
             half_close: true,
             ..limits

@@ -28,7 +28,7 @@ use crate::{
 /// Largest segment taken from ffmpeg.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// ffmpeg opens the connection of an initialisation segment a whole segment before it sends one.
-const BODY_DEADLINE: Duration = Duration::from_secs(60);
+const BODY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A valid object of a rendition.
 #[derive(Clone, Debug, PartialEq, Eq)]

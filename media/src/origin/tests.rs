@@ -183,7 +183,7 @@ async fn conditions_ranges_head_and_counts() {
     let running = start(Limits::default()).await;
     running.put_inits().await;
     let number = current();
-    let body = synth::segment(number * 2, 2, &[7; 90_000]);
+    let body = synth::segment(number * 2, 2, &vec![7; 90_000]);
     running.put(&path("hi", number), body.clone()).await;
     let object = format!("/live/main/hi/seg_{number}.m4s");
     let shield = [("x-showrunner-shield", "shield-0")];

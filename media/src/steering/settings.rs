@@ -98,7 +98,8 @@ fn check(config: &SteeringConfig) -> Result<(), SettingsError> {
     {
         let web = url.starts_with("http://") || url.starts_with("https://");
         let quotable = url.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
-        if !url.is_empty() && !(web && quotable && url.parse::<http::Uri>().is_ok()) {
+        let whole = web && quotable && url.parse::<http::Uri>().is_ok();
+        if !url.is_empty() && !whole {
             return Err(SettingsError::PublicUrl(url.clone()));
         }
     }

@@ -176,7 +176,7 @@ async fn ready_means_an_address() {
         config
             .pathways
             .iter_mut()
-            .for_each(|pathway| pathway.public_url.clear())
+            .for_each(|pathway| pathway.public_url.clear());
     });
     assert_eq!(get(&none, "/healthz").await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
@@ -199,4 +199,92 @@ fn broken_configurations_are_refused() {
     assert!(refused("\"http://127.0.0.1:9/healthz\"", "\"https://127.0.0.1:9/\"").contains("probeUrl"));
     assert!(refused("\"language\": \"en\"", "\"language\": \"\\\"\"").contains("BCP 47"));
     assert!(refused("\"failover\"", "\"failovr\"").contains("failovr"));
+}
+
+/// The whole server: real probes over real sockets, and a file that changes under it.
+#[tokio::test]
+async fn follows_its_probes_and_its_file() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let well = Arc::new(AtomicBool::new(true));
+    let (stop, client) = (CancellationToken::new(), crate::client::Client::new());
+    let edge = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let probe_url = format!("http://{}/healthz", edge.local_addr().unwrap());
+    let answer = {
+        let well = Arc::clone(&well);
+        async move || {
+            if well.load(Ordering::Relaxed) {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    };
+    let edges = axum::Router::new().route("/healthz", axum::routing::get(answer));
+    tokio::spawn(server::serve(edge, edges, Limits::default(), stop.clone()));
+
+    let mut config = settings::parse(Path::new("steering.json"), CONFIG.as_bytes()).unwrap();
+    config.pathways[0].probe_url.clone_from(&probe_url);
+    config.probe = showrunner_crds::platform::Probe {
+        interval_ms: 50,
+        timeout_ms: 500,
+        failures: 2,
+        successes: 3,
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("steering.json");
+    std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let running = tokio::spawn(run(path.clone(), listener, Limits::default(), stop.clone()));
+
+    let until = async |uri: &str, wanted: &str| {
+        let url = format!("{base}{uri}");
+        let asked = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                tick.tick().await;
+                let (_, body) = client
+                    .send(
+                        http::Method::GET,
+                        &url,
+                        &[],
+                        bytes::Bytes::new(),
+                        Duration::from_secs(5),
+                    )
+                    .await
+                    .unwrap();
+                if String::from_utf8_lossy(&body).contains(wanted) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asked)
+            .await
+            .unwrap_or_else(|_| panic!("{uri} never said {wanted}"));
+    };
+    let uri = "/steer/main?session=abc&region=north";
+    // South has nobody listening, so it is down from the first probe on.
+    until("/metrics", "showrunner_steering_pathway_up{pathway=\"south\"} 0").await;
+    until(uri, "[\"north\",\"south\"]").await;
+    config.pathways[1].probe_url = probe_url;
+    std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    until("/steer/main?session=abc&region=south", "[\"south\",\"north\"]").await;
+    well.store(false, Ordering::Relaxed);
+    until("/metrics", "showrunner_steering_pathway_up{pathway=\"north\"} 0").await;
+    well.store(true, Ordering::Relaxed);
+    until("/metrics", "showrunner_steering_pathway_up{pathway=\"north\"} 1").await;
+
+    std::fs::write(&path, b"{ broken").unwrap();
+    until("/metrics", "showrunner_steering_config_rejected_total 1").await;
+    until(uri, "\"TTL\":5").await;
+    config.ttl_seconds = 7;
+    std::fs::write(&path, serde_json::to_vec(&config).unwrap()).unwrap();
+    until(uri, "\"TTL\":7").await;
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(10), running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
