@@ -58,13 +58,12 @@ fn serve() {
     }
 }
 
-async fn start() -> Cluster {
+fn start() -> Cluster {
     Cluster::with(|config| {
         let own = std::env::current_exe().unwrap().display().to_string();
         let images = std::mem::take(&mut config.images);
         config.images = images.with("server", [own.as_str(), "--exact", "serve", "--ignored", "--nocapture"]);
     })
-    .await
 }
 
 /// A pod of the test server, ready.
@@ -180,7 +179,7 @@ fn of(app: &str) -> Value {
 
 #[tokio::test]
 async fn services_balance_over_links_and_ingress_addresses() {
-    let cluster = start().await;
+    let cluster = start();
     server(&cluster, "a", json!({})).await;
     server(&cluster, "b", json!({})).await;
     service(&cluster, "web", &["a", "b"]).await;
@@ -220,7 +219,7 @@ async fn services_balance_over_links_and_ingress_addresses() {
 
 #[tokio::test]
 async fn an_isolated_pod_fails_its_probes_and_the_proxy_until_the_fault_is_deleted() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     let lost = server(&cluster, "lost", json!({})).await;
     let kept = server(&cluster, "kept", json!({})).await;
@@ -262,7 +261,7 @@ async fn an_isolated_pod_fails_its_probes_and_the_proxy_until_the_fault_is_delet
 
 #[tokio::test]
 async fn a_partition_with_a_target_touches_this_pair_only_and_ends_with_its_duration() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     server(&cluster, "web", json!({})).await;
     service(&cluster, "web", &["web"]).await;
@@ -298,7 +297,7 @@ async fn a_partition_with_a_target_touches_this_pair_only_and_ends_with_its_dura
 
 #[tokio::test]
 async fn a_paused_delay_is_lifted_and_comes_back() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     server(&cluster, "web", json!({})).await;
     service(&cluster, "web", &["web"]).await;
@@ -352,7 +351,7 @@ async fn a_paused_delay_is_lifted_and_comes_back() {
 
 #[tokio::test]
 async fn the_egress_annotation_slows_its_pod_only() {
-    let cluster = start().await;
+    let cluster = start();
     // 2.4 Mbit/s: 400 kB take 1.3 s.
     server(
         &cluster,
@@ -373,13 +372,13 @@ async fn the_egress_annotation_slows_its_pod_only() {
         took.insert(name, start.elapsed().as_secs_f64());
     }
     assert!((1.0..2.5).contains(&took["thin"]), "{took:?}");
-    assert!(took["wide"] < 0.5, "{took:?}");
+    assert!(took["wide"] < took["thin"] / 2.0, "{took:?}");
     cluster.stop().await;
 }
 
 #[tokio::test]
 async fn pods_are_killed_containers_too_and_bystanders_live() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     for name in ["victim", "crashed", "bystander"] {
         cluster.script(name, "exec sleep 1000", json!({})).await;
@@ -424,7 +423,7 @@ async fn pods_are_killed_containers_too_and_bystanders_live() {
 
 #[tokio::test]
 async fn a_failed_pod_does_nothing_until_it_is_healed() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     server(&cluster, "web", json!({})).await;
     let pid = cluster.runtime.running_pids()[0];
@@ -444,7 +443,7 @@ async fn a_failed_pod_does_nothing_until_it_is_healed() {
 
 #[tokio::test]
 async fn what_cannot_be_done_is_said_and_nothing_happens() {
-    let cluster = start().await;
+    let cluster = start();
     let stop = chaos(&cluster).await;
     server(&cluster, "web", json!({})).await;
     let duplicate =

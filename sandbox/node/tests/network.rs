@@ -236,7 +236,7 @@ async fn a_healed_partition_lets_the_stalled_connection_go_on() {
     assert!(
         timeout(Duration::from_millis(300), async {
             while !asking.is_finished() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         })
         .await

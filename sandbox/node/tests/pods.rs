@@ -42,7 +42,7 @@ async fn a_pod_runs_becomes_ready_and_is_gone_when_deleted() {
 
 #[tokio::test]
 async fn a_node_registers_and_sends_heartbeats() {
-    let cluster = Cluster::with(|config| config.heartbeat = Duration::from_millis(100)).await;
+    let cluster = Cluster::with(|config| config.heartbeat = Duration::from_millis(100));
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let leases: Api<Lease> = Api::namespaced(cluster.client.clone(), "kube-node-lease");
     let renewed = || async {
@@ -386,4 +386,47 @@ async fn stopping_leaves_no_process_even_of_those_that_fled_their_group() {
     eventually("the daemon", || async { fled() }).await;
     cluster.stop().await;
     assert!(!fled());
+}
+
+#[tokio::test]
+async fn a_sidecar_ends_with_its_pod_and_the_pod_stays_to_be_read() {
+    let cluster = Cluster::start().await;
+    let sidecar =
+        json!({"name": "side", "image": "test", "restartPolicy": "Always", "command": ["sh", "-c", "exec sleep 1000"]});
+    let spec = json!({"restartPolicy": "Never", "initContainers": [sidecar]});
+    cluster.pod("job", "echo done", json!({}), spec, json!({})).await;
+    let pod = cluster
+        .until("job", "Succeeded", |pod| {
+            pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Succeeded")
+        })
+        .await;
+    assert!(cluster.runtime.running_pids().is_empty(), "the sidecar has ended");
+    assert!(pod.metadata.deletion_timestamp.is_none());
+    let main = LogOptions {
+        container: Some("main".into()),
+        ..LogOptions::default()
+    };
+    assert_eq!(cluster.log_with("job", main).await.unwrap(), "done\n");
+    cluster.delete("job").await;
+    cluster.until_gone("job").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_runs_its_pods_again() {
+    let cluster = Cluster::start().await;
+    cluster.script("back", "exec sleep 1000", json!({})).await;
+    cluster.until_ready("back").await;
+    let pid = cluster.runtime.running_pids()[0];
+    cluster.runtime.kill_node("n1");
+    eventually("the process to end", || async {
+        cluster.runtime.running_pids().is_empty() && !alive(pid)
+    })
+    .await;
+    cluster.runtime.spawn_node(showrunner_node::NodeConfig::new("n1"));
+    eventually("another process", || async {
+        !cluster.runtime.running_pids().is_empty()
+    })
+    .await;
+    cluster.stop().await;
 }

@@ -17,8 +17,8 @@ impl Default for CrashBackoff {
     fn default() -> Self {
         Self {
             base: Duration::from_secs(10),
-            max: Duration::from_secs(300),
-            reset_after: Duration::from_secs(600),
+            max: Duration::from_mins(5),
+            reset_after: Duration::from_mins(10),
         }
     }
 }

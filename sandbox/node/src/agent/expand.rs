@@ -11,13 +11,12 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
             result.push('$');
             rest = tail;
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
-            match lookup(name) {
-                Some(value) => result.push_str(&value),
-                None => {
-                    result.push_str("$(");
-                    result.push_str(name);
-                    result.push(')');
-                }
+            if let Some(value) = lookup(name) {
+                result.push_str(&value);
+            } else {
+                result.push_str("$(");
+                result.push_str(name);
+                result.push(')');
             }
             rest = tail;
         } else {

@@ -196,7 +196,7 @@ async fn exec(ctx: &PodContext, shell: &Shell, action: &ExecAction) -> Result<()
 
 /// Reads to the end and keeps the beginning.
 async fn quote(from: &mut (impl AsyncRead + Unpin), kept: &mut Vec<u8>) {
-    let mut buffer = [0u8; 4096];
+    let mut buffer = vec![0u8; 4096];
     // What cannot be read is not quoted.
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         let room = QUOTED.saturating_sub(kept.len());

@@ -84,6 +84,7 @@ impl ProbeState {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::Verdict::{Failure, Success, Unchanged};
     use super::*;
     use proptest::prelude::*;
 
@@ -112,7 +113,6 @@ mod tests {
         let verdicts: Vec<Verdict> = [false, false, true, false, false, false, true, true]
             .map(|ok| state.observe(ok, &t))
             .into();
-        use Verdict::{Failure, Success, Unchanged};
         assert_eq!(
             verdicts,
             [

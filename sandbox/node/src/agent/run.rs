@@ -159,12 +159,10 @@ impl Run {
         if let Some(handler) = handler.filter(|_| stop().hooks) {
             let running = hook(ctx, &self.shell, &self.container, &handler);
             tokio::pin!(running);
-            let outcome = loop {
-                tokio::select! {
-                    status = &mut self.exit => return status.ok(),
-                    outcome = &mut running => break outcome,
-                    () = until_deadline(ctx, &mut stop) => break Err("the grace period is over".to_owned()),
-                }
+            let outcome = tokio::select! {
+                status = &mut self.exit => return status.ok(),
+                outcome = &mut running => outcome,
+                () = until_deadline(ctx, &mut stop) => Err("the grace period is over".to_owned()),
             };
             if let Err(error) = outcome {
                 ctx.event_at(

@@ -295,7 +295,9 @@ impl NodeRuntime {
                     .fate
                     .send_if_modified(|fate| std::mem::replace(fate, Fate::Gone) != Fate::Gone);
             }
-            same || !worker.task.is_finished()
+            let lost = *worker.fate.borrow() == Fate::Gone;
+            // A pod whose node was lost starts afresh if the node comes back.
+            (same && !lost) || !worker.task.is_finished()
         });
         for (key, pod) in present {
             let before = match workers.get(&key) {
@@ -360,7 +362,7 @@ where
                 Some(Ok(watcher::Event::Init | watcher::Event::InitApply(_))) => {}
                 Some(Ok(_)) => touched(),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, kind = std::any::type_name::<K>(), "watch failed; it starts again")
+                    tracing::warn!(%error, kind = std::any::type_name::<K>(), "watch failed; it starts again");
                 }
             }
         }
@@ -386,6 +388,14 @@ impl NodeAccess for NodeRuntime {
 
     fn usage(&self) -> Vec<PodUsage> {
         self.usage.latest()
+    }
+}
+
+impl Drop for NodeRuntime {
+    /// The workers notice by themselves; `stop` is the orderly way.
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.agent.network.close();
     }
 }
 

@@ -100,7 +100,7 @@ fn conditions(
     let incomplete: Vec<&str> = state
         .init
         .iter()
-        .filter(|r| !matches!(&r.state, RunState::Terminated(end) if end.exit_code == 0) && !(r.sidecar && r.started))
+        .filter(|r| !(matches!(&r.state, RunState::Terminated(end) if end.exit_code == 0) || (r.sidecar && r.started)))
         .map(|record| record.name.as_str())
         .collect();
     let completed = matches!(phase, "Succeeded" | "Failed").then(|| {
@@ -292,12 +292,12 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn pod(spec: Value) -> Pod {
+    fn pod(spec: &Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
     }
 
     fn plain(policy: &str) -> Pod {
-        pod(json!({"containers": [{"name": "a"}], "restartPolicy": policy}))
+        pod(&json!({"containers": [{"name": "a"}], "restartPolicy": policy}))
     }
 
     fn end(code: i32) -> Termination {
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn foreign_conditions_and_readiness_gates_count() {
         let mut pod =
-            pod(json!({"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "example.com/gate"}]}));
+            pod(&json!({"containers": [{"name": "a"}], "readinessGates": [{"conditionType": "example.com/gate"}]}));
         let state = state(vec![running()], vec![]);
         let closed = render(&pod, &state, None, at(1));
         assert_eq!(condition(&closed, "Ready").status, "False");
@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn qos() {
-        let class = |resources: Value| qos_class(&pod(json!({"containers": [{"name": "a", "resources": resources}]})));
+        let class = |resources: Value| qos_class(&pod(&json!({"containers": [{"name": "a", "resources": resources}]})));
         assert_eq!(class(json!({})), "BestEffort");
         assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
         assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");

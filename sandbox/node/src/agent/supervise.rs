@@ -16,6 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 /// What waits for something outside is looked at again this often even if nothing seems to change.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// A process needs a moment to listen: a probe before that would only cost a whole period.
+const FIRST_PROBE: Duration = Duration::from_millis(100);
+
 /// What a container is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -64,7 +67,7 @@ pub(crate) async fn supervise(ctx: &PodContext, name: &str, role: Role) -> bool 
         announce(ctx, &run, ordinal);
         ordinal += 1;
         let began = run.began;
-        let end = attend(ctx, run, role).await;
+        let end = Box::pin(attend(ctx, run, role)).await;
         let succeeded = end.exit_code == 0;
         if ctx.stopping() || !restarts(ctx, role, succeeded) {
             ctx.update_container(name, |record| {
@@ -311,7 +314,7 @@ async fn watch_probe(
     let timing = ProbeTiming::from(spec);
     let name = container.name.as_str();
     let mut state = ProbeState::default();
-    let mut ticks = interval_at(Instant::now() + timing.initial_delay, timing.period);
+    let mut ticks = interval_at(Instant::now() + timing.initial_delay.max(FIRST_PROBE), timing.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -61,7 +61,7 @@ struct Files<'a> {
     pod: &'a Pod,
     facts: &'a NodeFacts,
     sources: &'a dyn Sources,
-    files: BTreeMap<String, VolumeFile>,
+    found: BTreeMap<String, VolumeFile>,
 }
 
 /// What `volume` holds.
@@ -76,7 +76,7 @@ pub(super) fn content(
         pod,
         facts,
         sources,
-        files: BTreeMap::new(),
+        found: BTreeMap::new(),
     };
     if let Some(map) = &volume.config_map {
         files.config_map(&map.name, map.items.as_deref(), map.optional, map.default_mode)?;
@@ -98,7 +98,7 @@ pub(super) fn content(
     } else {
         return Err(VolumeError::Unsupported(volume.name.clone()));
     }
-    Ok(VolumeContent::Files(files.files))
+    Ok(VolumeContent::Files(files.found))
 }
 
 impl Files<'_> {
@@ -197,7 +197,7 @@ impl Files<'_> {
             return Err(VolumeError::BadPath(self.volume.to_owned(), path.to_owned()));
         }
         let mode = u32::try_from(mode.unwrap_or(DEFAULT_MODE) & 0o777).unwrap_or(0o644);
-        self.files.insert(path.to_owned(), VolumeFile { data, mode });
+        self.found.insert(path.to_owned(), VolumeFile { data, mode });
         Ok(())
     }
 }

@@ -135,8 +135,8 @@ async fn work(
     ctx.dirty.notify_one();
     live(&ctx, updates, &mut fates).await;
     reporter.abort();
-    let fate = *fates.borrow();
-    if fate == Fate::Wanted {
+    let deleted = ctx.current().metadata.deletion_timestamp.is_some();
+    if deleted && *fates.borrow() == Fate::Wanted {
         if let Ok(Err(error)) = timeout(LAST_REPORT, ctx.report()).await {
             tracing::debug!(pod = %ctx.key, %error, "last status not sent");
         }
@@ -150,10 +150,14 @@ async fn live(ctx: &Arc<PodContext>, mut updates: watch::Receiver<Arc<Pod>>, fat
     let mut agent_changed = ctx.agent.changed.subscribe();
     let mut containers = tokio::spawn(containers(Arc::clone(ctx)));
     let mut ended = false;
+    // Whoever held the other end is gone without a word: the runtime was dropped.
+    let mut abandoned = false;
     let mut refused: Option<NotYet> = None;
     loop {
         let deletion = updates.borrow_and_update().metadata.deletion_timestamp.is_some();
-        match *fates.borrow_and_update() {
+        let fate = *fates.borrow_and_update();
+        match fate {
+            _ if abandoned => ctx.request_stop(Duration::ZERO, false),
             Fate::Gone => {
                 ctx.silent.store(true, Ordering::Relaxed);
                 ctx.request_stop(Duration::ZERO, false);
@@ -162,7 +166,8 @@ async fn live(ctx: &Arc<PodContext>, mut updates: watch::Receiver<Arc<Pod>>, fat
             Fate::Wanted if deletion => ctx.request_stop(ctx.grace(), true),
             Fate::Wanted => {}
         }
-        if ended && ctx.stopping() {
+        // A pod that has run to completion stays until its object goes.
+        if ended && (deletion || abandoned || fate != Fate::Wanted) {
             return;
         }
         tokio::select! {
@@ -172,14 +177,12 @@ async fn live(ctx: &Arc<PodContext>, mut updates: watch::Receiver<Arc<Pod>>, fat
                 }
                 ended = true;
             }
-            changed = updates.changed() => {
-                if changed.is_err() { ctx.request_stop(Duration::ZERO, false); sleep(REPORT_AGAIN).await }
+            changed = updates.changed(), if !abandoned => {
+                abandoned = changed.is_err();
                 refresh(ctx, &mut refused);
                 ctx.dirty.notify_one();
             }
-            changed = fates.changed() => {
-                if changed.is_err() { ctx.request_stop(Duration::ZERO, false); sleep(REPORT_AGAIN).await }
-            }
+            changed = fates.changed(), if !abandoned => abandoned = changed.is_err(),
             _ = agent_changed.changed() => refresh(ctx, &mut refused),
         }
     }

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn spec(parts: Value) -> NetworkChaosSpec {
+    fn spec(parts: &Value) -> NetworkChaosSpec {
         let mut object = json!({"selector": {}, "mode": "all"});
         for (key, value) in parts.as_object().unwrap() {
             object[key] = value.clone();
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn actions_become_impairments() {
-        let of = |parts| impairment(&spec(parts)).unwrap();
+        let of = |parts: Value| impairment(&spec(&parts)).unwrap();
         assert!(of(json!({"action": "partition", "direction": "both"})).partition);
         let delay = of(json!({"action": "delay", "delay": {"latency": "90ms", "jitter": "10ms", "correlation": "0"}}));
         assert_eq!(
@@ -249,7 +249,7 @@ mod tests {
             json!({"action": "bandwidth", "bandwidth": {"rate": "0bps", "limit": 1, "buffer": 1}}),
             json!({"action": "netem", "duplicate": {"duplicate": "5"}}),
         ] {
-            assert!(impairment(&spec(parts.clone())).is_err(), "{parts}");
+            assert!(impairment(&spec(&parts)).is_err(), "{parts}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     fn directions_become_rules() {
         let target = json!({"selector": {}, "mode": "all"});
         let count = |direction: &str, selected: &[&str], targets: &[&str]| {
-            let spec = spec(json!({"action": "partition", "direction": direction, "target": target.clone()}));
+            let spec = spec(&json!({"action": "partition", "direction": direction, "target": target.clone()}));
             rules(&spec, &set(selected), &set(targets)).unwrap()
         };
         let to = count("to", &["a"], &["b"]);
@@ -277,7 +277,7 @@ mod tests {
         );
         assert!(count("both", &[], &["b"]).is_empty());
         let isolated = rules(
-            &spec(json!({"action": "partition", "direction": "both"})),
+            &spec(&json!({"action": "partition", "direction": "both"})),
             &set(&["a"]),
             &set(&[]),
         )

@@ -136,7 +136,7 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
     }
 
-    fn network(spec: Value, annotations: Value) -> NetworkChaos {
+    fn network(spec: &Value, annotations: &Value) -> NetworkChaos {
         let mut object = json!({"metadata": {"name": "c", "namespace": "ns", "creationTimestamp": at(0).to_string(), "annotations": annotations},
             "spec": {"selector": {}, "mode": "all", "action": "partition"}});
         for (key, value) in spec.as_object().unwrap() {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn duration_counts_from_creation_and_a_pause_stops() {
         let phase = |object: &NetworkChaos, second| desire(object, at(second)).unwrap();
-        let lasting = network(json!({"duration": "30s"}), json!({}));
+        let lasting = network(&json!({"duration": "30s"}), &json!({}));
         assert_eq!(
             phase(&lasting, 10),
             Desire {
@@ -158,7 +158,7 @@ mod tests {
             }
         );
         assert_eq!(phase(&lasting, 30).phase, DesiredPhase::Stop);
-        let paused = network(json!({"duration": "30s"}), json!({PAUSE_ANNOTATION: "true"}));
+        let paused = network(&json!({"duration": "30s"}), &json!({PAUSE_ANNOTATION: "true"}));
         let desire_paused = phase(&paused, 10);
         assert_eq!((desire_paused.phase, desire_paused.paused), (DesiredPhase::Stop, true));
         assert_eq!(
@@ -167,10 +167,10 @@ mod tests {
             "a pause does not stop the clock"
         );
         assert_eq!(
-            phase(&network(json!({}), json!({PAUSE_ANNOTATION: "false"})), 10_000).phase,
+            phase(&network(&json!({}), &json!({PAUSE_ANNOTATION: "false"})), 10_000).phase,
             DesiredPhase::Run
         );
-        assert!(desire(&network(json!({"duration": "soon"}), json!({})), at(0)).is_err());
+        assert!(desire(&network(&json!({"duration": "soon"}), &json!({})), at(0)).is_err());
         let mut deleted = lasting;
         deleted.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(5)));
         assert_eq!(phase(&deleted, 6).phase, DesiredPhase::Stop);
@@ -210,7 +210,7 @@ mod tests {
         record(&mut status, DesiredPhase::Stop, Ok(()));
         let object = NetworkChaos {
             status: Some(status.clone()),
-            ..network(json!({}), json!({}))
+            ..network(&json!({}), &json!({}))
         };
         assert!(recovered(Some(&object)) && condition(&status, ALL_RECOVERED));
         for _ in 0..100 {

@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(bucket.reserve(start, 100), start, "the burst goes out at once");
         assert_eq!(bucket.reserve(start, 500), start + Duration::from_millis(500));
         assert_eq!(bucket.reserve(start, 500), start + Duration::from_secs(1));
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!(
             bucket.reserve(later, 1100),
             later + Duration::from_secs(1),

@@ -57,13 +57,11 @@ pub(crate) async fn open(inner: &Inner, from: &Peer, to: &Peer, ip: Ipv4Addr, po
         (current.faults.effective(from, to), current.faults.effective(to, from))
     };
     if !(out.is_clear() && back.is_clear()) {
-        match handshake(&mut inner.next_rng(), &out, &back) {
-            Some(wait) => sleep(wait.min(inner.config.hang)).await,
-            None => {
-                sleep(inner.config.hang).await;
-                return Err(ErrorKind::TimedOut.into());
-            }
-        }
+        let Some(wait) = handshake(&mut inner.next_rng(), &out, &back) else {
+            sleep(inner.config.hang).await;
+            return Err(ErrorKind::TimedOut.into());
+        };
+        sleep(wait.min(inner.config.hang)).await;
     }
     let socket = TcpSocket::new_v4()?;
     if let Peer::Pod(key) = from

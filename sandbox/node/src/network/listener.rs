@@ -57,12 +57,20 @@ pub(crate) fn listen(inner: &Arc<Inner>, address: Ipv4Addr, route: Route) -> io:
     socket.bind((address, route.port).into())?;
     let listener = socket.listen(BACKLOG)?;
     let stop = inner.closing.child_token();
-    tokio::spawn(accept(Arc::downgrade(inner), listener, route.clone(), stop.clone()));
+    // Links of many pods to one Service should not all begin with the same endpoint.
+    let turn = inner.ordinal.fetch_add(1, Ordering::Relaxed) as usize;
+    tokio::spawn(accept(
+        Arc::downgrade(inner),
+        listener,
+        route.clone(),
+        turn,
+        stop.clone(),
+    ));
     Ok(ListenerHandle { route, stop })
 }
 
-async fn accept(inner: Weak<Inner>, listener: TcpListener, route: Route, stop: CancellationToken) {
-    let turn = AtomicUsize::new(0);
+async fn accept(inner: Weak<Inner>, listener: TcpListener, route: Route, turn: usize, stop: CancellationToken) {
+    let turn = AtomicUsize::new(turn);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,

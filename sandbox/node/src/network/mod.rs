@@ -62,7 +62,7 @@ impl Default for NetworkConfig {
             seed: 0,
             hang: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(15 * 60),
+            idle_timeout: Duration::from_mins(15),
             max_connections: 8192,
             balance: Balance::default(),
             burst: Duration::from_millis(50),
@@ -212,15 +212,26 @@ impl Network {
         let fail = |error| LinkError::Io(target.service.clone(), error);
         let mut listeners = self.0.listeners();
         let key = (pod.clone(), target.clone());
-        let address = match listeners.by_link.get(&key) {
-            Some(address) => *address,
+        let known = listeners.by_link.get(&key).copied();
+        let address = match known {
+            Some(address) => address,
             None => listeners.links.allocate().map_err(fail)?,
         };
         for port in entry.ports.keys() {
-            if !listeners.running.contains_key(&(address, *port)) {
-                let handle = listen(&self.0, address, route(&key, *port)).map_err(fail)?;
-                listeners.running.insert((address, *port), handle);
+            let at = (address, *port);
+            if listeners.running.contains_key(&at) {
+                continue;
             }
+            match listen(&self.0, address, route(&key, *port)) {
+                Ok(handle) => listeners.running.insert(at, handle),
+                Err(error) => {
+                    if known.is_none() {
+                        listeners.running.retain(|(other, _), _| *other != address);
+                        listeners.links.release(address);
+                    }
+                    return Err(fail(error));
+                }
+            };
         }
         listeners.by_link.insert(key, address);
         Ok(address.to_string())

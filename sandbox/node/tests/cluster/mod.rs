@@ -27,11 +27,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    #[allow(clippy::unused_async)] // it needs a tokio runtime around it
     pub async fn start() -> Self {
-        Self::with(|_| {}).await
+        Self::with(|_| {})
     }
 
-    pub async fn with(adjust: impl FnOnce(&mut RuntimeConfig)) -> Self {
+    pub fn with(adjust: impl FnOnce(&mut RuntimeConfig)) -> Self {
         let server = ApiServer::new(ApiServerConfig::default());
         let client = server.client("default");
         let root = tempfile::tempdir().unwrap();
@@ -108,13 +109,13 @@ impl Cluster {
             }
         })
         .await;
-        match found {
-            Ok(pod) => pod,
-            Err(_) => panic!(
+        let Ok(pod) = found else {
+            panic!(
                 "pod {name} never became {what}: {}",
                 json!(last.and_then(|pod| pod.status))
-            ),
-        }
+            );
+        };
+        pod
     }
 
     pub async fn until_ready(&self, name: &str) -> Pod {
