@@ -137,9 +137,11 @@ impl Snapshot {
             .is_some_and(|versions| versions.contains_key(version))
     }
 
-    /// The definition whose version objects of a table are stored in.
+    /// The definition whose version objects of a table are stored in; any served one where that is not served.
     pub(crate) fn of_storage(&self, storage: &str) -> Option<&Arc<ResourceDef>> {
-        self.all.iter().find(|def| &*def.storage == storage && !def.converts())
+        let mut versions = self.all.iter().filter(|def| &*def.storage == storage);
+        let first = versions.clone().next();
+        versions.find(|def| !def.converts()).or(first)
     }
 }
 

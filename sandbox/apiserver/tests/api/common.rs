@@ -36,7 +36,10 @@ pub(crate) async fn connect_with(config: ApiServerConfig) -> Cluster {
     }
     let listener = server.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let uri = format!("http://{}", listener.addr()).parse().unwrap();
-    let client = kube::Client::try_from(kube::Config::new(uri)).unwrap();
+    let mut config = kube::Config::new(uri);
+    // Refusals are what these tests are about.
+    config.default_retry = false;
+    let client = kube::Client::try_from(config).unwrap();
     Cluster {
         server,
         client,
