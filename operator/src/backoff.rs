@@ -5,7 +5,7 @@ use std::time::Duration;
 /// After the first failure.
 const FIRST: Duration = Duration::from_millis(500);
 /// At most.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Wait after the `failures`-th failure in a row: doubling, bounded, and spread by `jitter` in [0, 1) over the upper half,
 /// so that platforms that failed together do not come back together.

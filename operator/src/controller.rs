@@ -75,7 +75,11 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         )
         .with_config(settings)
         .graceful_shutdown_on(async move { cancelled.cancelled().await })
-        .run(reconcile, on_error, context)
+        .run(
+            reconcile,
+            |platform, error, context| on_error(&platform, error, &context),
+            context,
+        )
         .for_each(async |outcome| match outcome {
             Ok((platform, _)) => debug!(%platform, "reconciled"),
             // Reported by `on_error` already.

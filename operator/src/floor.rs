@@ -361,7 +361,7 @@ mod tests {
             (90, 4, 4),
         ];
         for (second, asked, expected) in steps {
-            let held = window.record(at(second), floor(asked), Duration::from_secs(60));
+            let held = window.record(at(second), floor(asked), Duration::from_mins(1));
             assert_eq!(held.replicas.0, expected, "at {second}");
         }
     }

@@ -19,6 +19,7 @@ pub mod dereference;
 #[cfg(test)]
 mod fixtures;
 pub mod floor;
+mod hex;
 pub mod kind;
 pub mod leader;
 pub mod memory;

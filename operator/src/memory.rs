@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How often the Secret with the signing key is made sure of.
-const SECRET_INTERVAL: Duration = Duration::from_secs(60);
+const SECRET_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Memory of one platform.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt;
 
 /// How long a pod may take to become ready before it counts as failing.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// A pod that was never ready has its condition from when it started; kubelets are not exact about the order of things.
 const SETTLING: Duration = Duration::from_secs(2);
 
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(ready: Value) -> Pod {
+    fn pod(ready: &Value) -> Pod {
         serde_json::from_value(json!({
             "metadata": { "name": "p", "creationTimestamp": "2026-01-01T00:00:00Z" },
             "status": { "startTime": "2026-01-01T00:00:01Z", "conditions": [ready] },
@@ -77,7 +77,7 @@ mod tests {
             (condition("False", "2026-01-01T00:00:20Z"), "2026-01-01T00:00:21Z", true),
         ] {
             assert_eq!(
-                is_failing(&pod(ready.clone()), now.parse().unwrap()),
+                is_failing(&pod(&ready), now.parse().unwrap()),
                 expected,
                 "{ready} at {now}"
             );

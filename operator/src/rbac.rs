@@ -101,15 +101,8 @@ pub const RULES: &[Rule] = &[
 /// The rules as a ClusterRole, each under its reason.
 #[must_use]
 pub fn yaml() -> String {
-    format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: showrunner-operator\n{}",
-        rules_yaml()
-    )
-}
-
-/// The `rules:` alone, as the chart includes them.
-#[must_use]
-pub fn rules_yaml() -> String {
+    let head =
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: showrunner-operator\nrules:\n";
     let list = |items: &[&str]| {
         items
             .iter()
@@ -117,7 +110,7 @@ pub fn rules_yaml() -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    RULES.iter().fold("rules:\n".to_owned(), |text, rule| {
+    RULES.iter().fold(head.to_owned(), |text, rule| {
         let Rule {
             group,
             resources,
@@ -151,6 +144,21 @@ mod tests {
             assert_eq!(parsed.verbs, rule.verbs);
             assert_eq!(parsed.resources.as_deref().unwrap(), rule.resources);
         }
+    }
+
+    /// The chart carries the same text; `INSTA_UPDATE=always` writes it anew.
+    #[test]
+    fn the_chart_says_it_too() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../charts/showrunner-operator/templates/clusterrole.yaml");
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(&path, yaml()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            yaml(),
+            "run `showrunner-operator rbac` into the chart"
+        );
     }
 
     #[test]

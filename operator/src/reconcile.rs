@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Memory of a platform that was not looked at for this long is dropped.
-const FORGET: Duration = Duration::from_secs(3600);
+const FORGET: Duration = Duration::from_hours(1);
 /// An event's note may have this many bytes.
 const LONGEST_NOTE: usize = 1000;
 
@@ -206,8 +206,8 @@ fn next_look(options: &OperatorOptions, observed: &Observed, busy: bool) -> Dura
 }
 
 /// What happens after a look that failed: it is tried again, ever later, each platform by its own count.
-pub fn on_error(platform: Arc<StreamingPlatform>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let wait = wait_after_failure(&context, &platform);
+pub fn on_error(platform: &StreamingPlatform, error: &ReconcileError, context: &Context) -> Action {
+    let wait = wait_after_failure(context, platform);
     warn!(platform = %platform.name_any(), namespace = ?platform.namespace(), %error, ?wait, "reconciliation failed");
     Action::requeue(wait)
 }

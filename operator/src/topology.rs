@@ -166,9 +166,10 @@ impl Topology {
                         PushTo::AllOrigins => true,
                         PushTo::LocalOrigins => region == origin,
                     },
-                    (Node::Origin(_), Node::Shield(_)) | (Node::Shield(_), Node::Edge(_)) => true,
+                    (Node::Origin(_), Node::Shield(_))
+                    | (Node::Shield(_), Node::Edge(_))
+                    | (Node::Edge(_), Node::Steering(_)) => true,
                     (Node::Origin(_), Node::Edge(_)) => !shielded,
-                    (Node::Edge(_), Node::Steering(_)) => true,
                     _ => false,
                 };
                 if feeds {

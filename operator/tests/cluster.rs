@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use showrunner_crds::platform::{RegionState, StreamingPlatform};
@@ -35,7 +35,7 @@ fn condition(platform: &StreamingPlatform, type_: &str) -> (String, String) {
 
 /// What workload controllers would report once every replica is ready.
 async fn everything_runs(cluster: &Cluster) {
-    for deployment in cluster.api::<Deployment>().list(&Default::default()).await.unwrap() {
+    for deployment in cluster.api::<Deployment>().list(&ListParams::default()).await.unwrap() {
         let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
         let status = json!({
             "observedGeneration": deployment.metadata.generation, "replicas": replicas, "updatedReplicas": replicas,
@@ -43,7 +43,7 @@ async fn everything_runs(cluster: &Cluster) {
         });
         cluster.patch_status::<Deployment>(&deployment.name_any(), status).await;
     }
-    for set in cluster.api::<StatefulSet>().list(&Default::default()).await.unwrap() {
+    for set in cluster.api::<StatefulSet>().list(&ListParams::default()).await.unwrap() {
         let status = json!({ "observedGeneration": set.metadata.generation, "replicas": 1, "readyReplicas": 1 });
         cluster.patch_status::<StatefulSet>(&set.name_any(), status).await;
     }

@@ -4,6 +4,8 @@ use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// Annotation with the hash of what was last sent: it tells a field that we no longer set from one that we never did.
 pub const APPLIED_HASH: &str = "showrunner.dev/applied-hash";
 
@@ -11,7 +13,7 @@ pub const APPLIED_HASH: &str = "showrunner.dev/applied-hash";
 #[must_use]
 pub(super) fn hash(body: &Value) -> String {
     let digest = Sha256::digest(body.to_string().as_bytes());
-    digest[..12].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest[..12])
 }
 
 /// The object with the annotation that [`is_current`] looks for.

@@ -56,7 +56,7 @@ mod tests {
         .unwrap()
     }
 
-    fn object(spec: Value) -> Object {
+    fn object(spec: &Value) -> Object {
         let body = json!({"spec": spec});
         Object {
             kind: Kind::Deployment,
@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn a_field_is_handed_over_only_by_its_owner_and_only_when_left_out() {
         let ours = deployment("showrunner-operator/workloads", "Apply");
-        let step = first_step(&object(json!({})), &ours).unwrap();
+        let step = first_step(&object(&json!({})), &ours).unwrap();
         assert_eq!(step.pointer("/spec/replicas"), Some(&json!(7)));
-        assert_eq!(first_step(&object(json!({ "replicas": 3 })), &ours), None);
+        assert_eq!(first_step(&object(&json!({ "replicas": 3 })), &ours), None);
         for other in [
             deployment("kube-controller-manager", "Update"),
             deployment("showrunner-operator/workloads", "Update"),
         ] {
-            assert_eq!(first_step(&object(json!({})), &other), None);
+            assert_eq!(first_step(&object(&json!({})), &other), None);
         }
     }
 }

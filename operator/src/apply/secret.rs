@@ -7,7 +7,7 @@ use kube::{Api, Client, api::PostParams};
 use rand::RngCore;
 use showrunner_crds::labels;
 
-use crate::{build::KEY_FILE, validate::ValidatedPlatform};
+use crate::{build::KEY_FILE, hex::hex, validate::ValidatedPlatform};
 
 /// Length of the key in bytes; as text in the file, twice as many hexadecimal digits.
 const KEY_BYTES: usize = 32;
@@ -16,7 +16,7 @@ const KEY_BYTES: usize = 32;
 pub(super) async fn ensure(client: &Client, platform: &ValidatedPlatform) -> kube::Result<()> {
     let mut key = [0_u8; KEY_BYTES];
     rand::rng().fill_bytes(&mut key);
-    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = hex(&key);
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(platform.signing_secret()),

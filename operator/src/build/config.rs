@@ -1,13 +1,11 @@
 //! ConfigMaps, and the hash that rolls pods when one changes.
 
-use std::fmt::Write as _;
-
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{meta::About, object};
-use crate::{kind::Kind, resources::Object};
+use crate::{hex::hex, kind::Kind, resources::Object};
 
 /// Annotation of a pod template: pods roll when the configuration they read only at start changes.
 pub(super) const CONFIG_HASH: &str = "showrunner.dev/config-hash";
@@ -39,12 +37,7 @@ impl ConfigFile {
 
     /// Short hash of the content.
     pub(super) fn hash(&self) -> String {
-        let digest = Sha256::digest(self.content.as_bytes());
-        digest[..8].iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&Sha256::digest(self.content.as_bytes())[..8])
     }
 
     /// The ConfigMap that holds it.

@@ -89,33 +89,36 @@ pub fn render(config: &CacheConfig<'_>) -> String {
 }
 
 fn backends(tier: CacheTier, upstreams: &[(String, String)], identifiers: &[String]) -> String {
-    let mut text = String::new();
-    for ((_, host), identifier) in upstreams.iter().zip(identifiers) {
-        text += &format!(
-            "backend {identifier} {{\n    .host = \"{host}\";\n    .port = \"{HTTP_PORT}\";\n    .probe = upstream;\n    \
-             .connect_timeout = 300ms;\n    .first_byte_timeout = {};\n    .between_bytes_timeout = 1s;\n    \
-             .max_connections = {};\n}}\n\n",
-            tier.first_byte(),
-            tier.max_connections()
-        );
-    }
-    text
+    let (first_byte, connections) = (tier.first_byte(), tier.max_connections());
+    let backend = |((_, host), identifier): (&(String, String), &String)| {
+        [
+            format!("backend {identifier} {{"),
+            format!("    .host = \"{host}\";"),
+            format!("    .port = \"{HTTP_PORT}\";"),
+            "    .probe = upstream;".to_owned(),
+            "    .connect_timeout = 300ms;".to_owned(),
+            format!("    .first_byte_timeout = {first_byte};"),
+            "    .between_bytes_timeout = 1s;".to_owned(),
+            format!("    .max_connections = {connections};"),
+            "}\n\n".to_owned(),
+        ]
+        .join("\n")
+    };
+    upstreams.iter().zip(identifiers).map(backend).collect()
 }
 
 /// `try0` prefers the nearest upstream; `try1` and `try2` begin one and two further on, so that a retry does not land on
 /// the upstream that has just failed while its probe still calls it healthy.
 fn directors(identifiers: &[String], tries: usize) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for n in 0..tries {
-        text += &format!("    new try{n} = directors.fallback();\n");
+        lines.push(format!("    new try{n} = directors.fallback();\n"));
         for position in 0..identifiers.len() {
-            text += &format!(
-                "    try{n}.add_backend({});\n",
-                identifiers[(position + n) % identifiers.len()]
-            );
+            let identifier = &identifiers[(position + n) % identifiers.len()];
+            lines.push(format!("    try{n}.add_backend({identifier});\n"));
         }
     }
-    text
+    lines.concat()
 }
 
 fn identify(tier: CacheTier) -> &'static str {
@@ -126,9 +129,11 @@ fn identify(tier: CacheTier) -> &'static str {
 }
 
 fn retry_order(tries: usize) -> String {
-    (1..tries)
-        .map(|n| format!("    if (bereq.retries == {n}) {{\n        set bereq.backend = try{n}.backend();\n    }}\n"))
-        .collect()
+    let orders = (1..tries).map(|n| {
+        let next = format!("        set bereq.backend = try{n}.backend();");
+        [format!("    if (bereq.retries == {n}) {{"), next, "    }\n".to_owned()].join("\n")
+    });
+    orders.collect()
 }
 
 /// A player that meets a 404 at the live edge leaves the pathway: ask another upstream before passing it on.
@@ -144,8 +149,8 @@ fn retry_not_found(tries: usize) -> &'static str {
 #[must_use]
 pub fn arguments(cache: Mebibytes, work: &str, rules: &str) -> Vec<String> {
     let mut args = vec!["-F".to_owned()];
-    let http = format!("http=$(POD_IP):{},HTTP", HTTP_PORT);
-    let admin = format!("admin=$(POD_IP):{},HTTP", ADMIN_PORT);
+    let http = format!("http=$(POD_IP):{HTTP_PORT},HTTP");
+    let admin = format!("admin=$(POD_IP):{ADMIN_PORT},HTTP");
     let storage = format!("default=malloc,{}m", cache.0);
     let transient = format!("Transient=malloc,{TRANSIENT}m");
     for (flag, value) in [

@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use showrunner_apiserver::{ApiServer, ApiServerConfig, LogOptions, NodeAccess, PodUsage};
@@ -67,16 +67,21 @@ impl Cluster {
             crds.create(&PostParams::default(), &crd).await.unwrap();
         }
         until("established definitions", async || {
-            crds.list(&Default::default()).await.unwrap().items.iter().all(|crd| {
-                let conditions = crd
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.conditions.clone())
-                    .unwrap_or_default();
-                conditions
-                    .iter()
-                    .any(|condition| condition.type_ == "Established" && condition.status == "True")
-            })
+            crds.list(&ListParams::default())
+                .await
+                .unwrap()
+                .items
+                .iter()
+                .all(|crd| {
+                    let conditions = crd
+                        .status
+                        .as_ref()
+                        .and_then(|status| status.conditions.clone())
+                        .unwrap_or_default();
+                    conditions
+                        .iter()
+                        .any(|condition| condition.type_ == "Established" && condition.status == "True")
+                })
         })
         .await;
         let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -143,7 +148,7 @@ impl Cluster {
             + serde::de::DeserializeOwned,
     {
         self.api::<K>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .iter()
@@ -169,7 +174,7 @@ impl Cluster {
     pub(crate) async fn give_addresses(&self) {
         for (n, service) in self
             .api::<Service>()
-            .list(&Default::default())
+            .list(&ListParams::default())
             .await
             .unwrap()
             .iter()

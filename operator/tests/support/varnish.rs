@@ -58,10 +58,11 @@ impl Answer {
 async fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let headers: String = headers
+        let lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}: {value}\r\n"))
             .collect();
+        let headers = lines.concat();
         let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: 0\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut reader = BufReader::new(stream);
