@@ -1,6 +1,14 @@
 //! What `up` and `drill` share: a sandbox with the operator and a platform in it.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::ErrorKind,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    path::PathBuf,
+    time::Duration,
+};
 
 use kube::{
     Api, Client, ResourceExt,
@@ -32,11 +40,29 @@ pub(crate) struct Stage {
     pub(crate) platform: String,
     operator: JoinHandle<Result<(), showrunner_operator::Error>>,
     stop: CancellationToken,
+    _only: OnlyOne,
+}
+
+/// The right to run a sandbox: its addresses are the machine's. An abstract socket: it ends with the process, however that
+/// ends, and leaves no file.
+struct OnlyOne(#[expect(dead_code, reason = "held, not read")] UnixListener);
+
+impl OnlyOne {
+    fn claim() -> Result<Self, Failure> {
+        let claimed = SocketAddr::from_abstract_name("showrunner-sandbox").and_then(|name| UnixListener::bind_addr(&name));
+        claimed.map(Self).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => Failure::infrastructure(
+                "another sandbox runs on this machine; stop it first: both would use the same loopback addresses",
+            ),
+            _ => Failure::infrastructure(format!("cannot claim the sandbox's addresses: {error}")),
+        })
+    }
 }
 
 impl Stage {
     /// Starts a sandbox whose nodes match the platform's regions, the operator, and applies the file.
     pub(crate) async fn raise(file: &PlatformFile, kubeconfig: Option<PathBuf>, seed: u64) -> Result<Self, Failure> {
+        let only = OnlyOne::claim()?;
         let infrastructure = |error: &dyn std::fmt::Display| Failure::infrastructure(error.to_string());
         let exe = std::env::current_exe().map_err(|e| infrastructure(&e))?;
         let images = ImageTable::default()
@@ -59,7 +85,7 @@ impl Stage {
         let namespace = file.platform.namespace().unwrap_or_else(|| "default".to_owned());
         let stop = CancellationToken::new();
         let operator = tokio::spawn(showrunner_operator::run(sandbox.client(), OperatorOptions::default(), stop.clone()));
-        let stage = Self { sandbox, namespace, platform: file.platform.name_any(), operator, stop };
+        let stage = Self { sandbox, namespace, platform: file.platform.name_any(), operator, stop, _only: only };
         match stage.furnish(file).await {
             Ok(()) => Ok(stage),
             Err(failure) => {

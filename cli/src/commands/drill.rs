@@ -21,7 +21,7 @@ use showrunner_loadtest::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::DrillArgs, failure::Failure, input, signals::stop_token, stage::Stage};
+use crate::{args::DrillArgs, failure::Failure, input, output::print, signals::stop_token, stage::Stage};
 
 /// How often the stage is looked at while a drill runs.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     let timeline = plan::plan(&scenario.spec, &file.platform.spec, args.seed)
         .map_err(|e| Failure::invalid(format!("{}: {e}", args.scenario.display())))?;
     if args.dry_run {
-        print!("{}", plan::render(&scenario.spec, &file.platform.name_any(), &timeline));
+        print(&plan::render(&scenario.spec, &file.platform.name_any(), &timeline))?;
         return Ok(0);
     }
     let stop = stop_token()?;
@@ -62,8 +62,8 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     let struck = stage.strike().await;
     live.done();
     let verdict = outcome?;
-    print!("{}", report::table(&verdict, std::io::stdout().is_terminal()));
-    println!("  evidence and reports: {}\n", dir.display());
+    print(&report::table(&verdict, std::io::stdout().is_terminal()))?;
+    print(&format!("  evidence and reports: {}\n\n", dir.display()))?;
     struck?;
     Ok(verdict.exit_code())
 }

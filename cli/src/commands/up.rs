@@ -5,7 +5,7 @@ use std::{io::IsTerminal, time::Duration};
 use showrunner_loadtest::{drill::Live, observe};
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::UpArgs, failure::Failure, input, signals::stop_token, stage::Stage};
+use crate::{args::UpArgs, failure::Failure, input, output::print, signals::stop_token, stage::Stage};
 
 /// How long the platform may take to come up before the user is told what is missing.
 const READY: Duration = Duration::from_secs(120);
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<u8, Failure> {
 async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationToken) -> Result<(), Failure> {
     let subject = observe::Subject { namespace: stage.namespace.clone(), platform: stage.platform.clone() };
     live.update(|s| s.phase = format!("bringing up {}/{}", stage.namespace, stage.platform));
-    println!("kubeconfig  {}", args.kubeconfig.display());
+    print(&format!("kubeconfig  {}\n", args.kubeconfig.display()))?;
     let steady = observe::wait_steady(&stage.sandbox.client(), &subject, READY, stop).await;
     if stop.is_cancelled() {
         return Ok(());
@@ -39,12 +39,12 @@ async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationTok
     }
     let status = steady.snapshot.platform.and_then(|p| p.status).unwrap_or_default();
     for channel in &status.endpoints.channels {
-        println!("playback    {}", channel.url);
+        print(&format!("playback    {}\n", channel.url))?;
     }
     for service in &status.endpoints.services {
-        println!("{:<11} {}", service.name, service.url);
+        print(&format!("{:<11} {}\n", service.name, service.url))?;
     }
-    println!("steady      {}\n\nup; Ctrl-C takes it down", steady.detail);
+    print(&format!("steady      {}\n\nup; Ctrl-C takes it down\n", steady.detail))?;
     live.update(|s| s.phase = "up".into());
     loop {
         tokio::select! {

@@ -1,0 +1,132 @@
+//! `showrunner up` with the real programs that people point at it: ffprobe, ffmpeg, kubectl. One test, since one sandbox
+//! runs on a machine at a time.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use common::{Running, listening, pods_of, repository, showrunner};
+use nix::sys::signal::Signal;
+
+/// How long ffmpeg plays.
+const PLAY_SECONDS: u64 = 60;
+/// How long the platform may take to be up.
+const UP: Duration = Duration::from_secs(150);
+
+struct Up {
+    running: Running,
+    playback: String,
+}
+
+fn up(kubeconfig: &Path) -> Up {
+    let mut running = Running(
+        showrunner()
+            .args(["up", "-f", "examples/cinema.yaml", "--kubeconfig"])
+            .arg(kubeconfig)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let (found, playback) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if let Some(url) = line.strip_prefix("playback") {
+                let _ = found.send(url.trim().to_owned());
+            }
+        }
+    });
+    let playback = playback.recv_timeout(UP).expect("a playback URL");
+    Up { running, playback }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn real_players_and_the_real_kubectl_are_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("kubeconfig");
+    let mut up = up(&kubeconfig);
+    probe(&up.playback);
+    let player = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-xerror", "-http_persistent", "0", "-i", &up.playback])
+        .args(["-t", &PLAY_SECONDS.to_string(), "-map", "0:v:0", "-map", "0:a:0", "-f", "null", "-"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    if Command::new("kubectl").args(["version", "--client"]).output().is_ok_and(|o| o.status.success()) {
+        kubectl(&kubeconfig, dir.path());
+    } else {
+        eprintln!("SKIPPED: kubectl is not installed; its verbs were not tried");
+    }
+    let played = player.wait_with_output().unwrap();
+    assert!(played.status.success() && played.stderr.is_empty(), "ffmpeg: {}", text(&played.stderr));
+    stop(&mut up);
+    assert!(!kubeconfig.exists(), "the kubeconfig goes with the sandbox");
+}
+
+fn probe(url: &str) {
+    let probed = run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,height", "-of", "csv=p=0", url]);
+    let found = text(&probed.stdout);
+    assert!(probed.status.success(), "ffprobe: {}", text(&probed.stderr));
+    assert!(found.contains("h264,360") && found.contains("aac"), "ffprobe: {found}");
+}
+
+/// The verbs that people use, on a platform of their own.
+fn kubectl(kubeconfig: &Path, dir: &Path) {
+    let config = kubeconfig.display().to_string();
+    let kubectl = |arguments: &[&str]| {
+        let mut all = vec!["--kubeconfig", &config];
+        all.extend(arguments);
+        let output = run("kubectl", &all);
+        assert!(output.status.success(), "kubectl {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    let got = kubectl(&["get", "platforms", "-A"]);
+    assert!(got.contains("cinema") && got.contains("3/3 regions"), "{got}");
+    let described = kubectl(&["describe", "platform", "cinema", "-n", "cinema"]);
+    assert!(described.contains("EvacuationSafe") && described.contains("Events:"), "{described}");
+    let logs = kubectl(&["logs", "-n", "cinema", "cinema-eu-origin-0"]);
+    assert!(!logs.is_empty(), "an origin says something");
+    // A platform without regions of this sandbox's nodes: it is accepted and waits, which is all that is asked here.
+    let minimal = std::fs::read_to_string(repository().join("examples/minimal.yaml")).unwrap();
+    let file = dir.join("minimal.yaml");
+    std::fs::write(&file, &minimal).unwrap();
+    let path = file.display().to_string();
+    let namespace = minimal.lines().find_map(|l| l.trim().strip_prefix("namespace: ")).unwrap_or("default").to_owned();
+    if namespace != "default" && namespace != "cinema" {
+        kubectl(&["create", "namespace", &namespace]);
+    }
+    kubectl(&["apply", "-f", &path]);
+    kubectl(&["apply", "--server-side", "-f", &path]);
+    let name = minimal.lines().find_map(|l| l.strip_prefix("  name: ")).unwrap().to_owned();
+    let resource = format!("platform/{name}");
+    let namespace = ["-n", namespace.as_str()];
+    kubectl(&[&["wait", "--for=condition=Progressing", "--timeout=30s", &resource][..], &namespace].concat());
+    kubectl(&[&["delete", &resource, "--timeout=60s"][..], &namespace].concat());
+    kubectl(&[&["wait", "--for=delete", "--timeout=30s", &resource][..], &namespace].concat());
+}
+
+/// Ctrl-C ends it, and nothing stays.
+fn stop(up: &mut Up) {
+    let pid = up.running.0.id();
+    assert!(!pods_of(pid).is_empty() && !listening().is_empty(), "or the checks below could not fail");
+    up.running.signal(Signal::SIGINT);
+    assert_eq!(up.running.end(Duration::from_secs(60)).code(), Some(0));
+    assert_eq!(pods_of(pid), Vec::<String>::new(), "processes are left");
+    assert_eq!(listening(), Vec::<String>::new(), "ports are left");
+    assert!(!std::env::temp_dir().join(format!("showrunner-{pid}")).exists(), "files are left");
+}
