@@ -17,7 +17,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
     pub(crate) client: kube::Client,
-    _listener: Option<ListenHandle>,
+    listener: Option<ListenHandle>,
+}
+
+impl Cluster {
+    /// Whether requests cross a socket.
+    pub(crate) fn over_tcp(&self) -> bool {
+        self.listener.is_some()
+    }
 }
 
 /// A fresh server; in process, or over TCP where `APISERVER_TEST_TCP` is set.
@@ -31,7 +38,7 @@ pub(crate) async fn connect_with(config: ApiServerConfig) -> Cluster {
         return Cluster {
             client: server.client("default"),
             server,
-            _listener: None,
+            listener: None,
         };
     }
     let listener = server.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -43,7 +50,7 @@ pub(crate) async fn connect_with(config: ApiServerConfig) -> Cluster {
     Cluster {
         server,
         client,
-        _listener: Some(listener),
+        listener: Some(listener),
     }
 }
 

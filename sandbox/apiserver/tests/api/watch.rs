@@ -143,6 +143,10 @@ async fn a_slow_watcher_is_cut_off() {
         ..ApiServerConfig::default()
     })
     .await;
+    if cluster.over_tcp() {
+        println!("skipped: the socket's buffers would hold every event");
+        return;
+    }
     let version = cluster.server.revision().to_string();
     let api: Api<ConfigMap> = Api::default_namespaced(cluster.client.clone());
     let mut events = api.watch(&WatchParams::default(), &version).await.unwrap().boxed();
