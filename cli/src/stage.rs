@@ -84,7 +84,13 @@ impl Stage {
         }
         let namespace = file.platform.namespace().unwrap_or_else(|| "default".to_owned());
         let stop = CancellationToken::new();
-        let operator = tokio::spawn(showrunner_operator::run(sandbox.client(), OperatorOptions::default(), stop.clone()));
+        // Small intervals: a drill's minutes stand for an evening's hours.
+        let options = OperatorOptions {
+            busy_interval: Duration::from_secs(2),
+            idle_interval: Duration::from_secs(3),
+            ..OperatorOptions::default()
+        };
+        let operator = tokio::spawn(showrunner_operator::run(sandbox.client(), options, stop.clone()));
         let stage = Self { sandbox, namespace, platform: file.platform.name_any(), operator, stop, _only: only };
         match stage.furnish(file).await {
             Ok(()) => Ok(stage),
