@@ -11,6 +11,8 @@
 //!
 //! There is no IO and no clock in this crate: time is an argument, and equal arguments give equal results.
 //!
+//! What the tests notice is itself checked: `docs/mutations.md`.
+//!
 //! # One evaluation
 //!
 //! ```

@@ -215,7 +215,7 @@ pub(crate) fn metric(value: &Value) -> Result<MetricSpec, String> {
             spec.resource = Some(ResourceMetricSource {
                 name: text(&value["name"]),
                 target,
-            })
+            });
         }
         "ContainerResource" => {
             spec.container_resource = Some(ContainerResourceMetricSource {
