@@ -15,17 +15,26 @@ pub(crate) struct Failure {
 impl Failure {
     /// The input is wrong; nothing was started.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: exit::INVALID }
+        Self {
+            message: message.into(),
+            code: exit::INVALID,
+        }
     }
 
     /// What the command stands on did not work.
     pub(crate) fn infrastructure(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: exit::INFRASTRUCTURE }
+        Self {
+            message: message.into(),
+            code: exit::INFRASTRUCTURE,
+        }
     }
 
     /// With an exit code of its own.
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
-        Self { message: message.into(), code }
+        Self {
+            message: message.into(),
+            code,
+        }
     }
 }
 

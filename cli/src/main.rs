@@ -19,7 +19,8 @@ fn main() -> ExitCode {
     let args = Args::parse();
     // A media process writes into a pod's log: everything from `info` on, without colour. A person gets warnings.
     let media = matches!(args.command, Command::Media(_));
-    let level = EnvFilter::try_from_env("SHOWRUNNER_LOG").unwrap_or_else(|_| EnvFilter::new(if media { "info" } else { "error" }));
+    let level = EnvFilter::try_from_env("SHOWRUNNER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(if media { "info" } else { "error" }));
     tracing_subscriber::fmt()
         .with_env_filter(level)
         .with_ansi(!media && std::io::stderr().is_terminal())

@@ -49,7 +49,8 @@ struct OnlyOne(#[expect(dead_code, reason = "held, not read")] UnixListener);
 
 impl OnlyOne {
     fn claim() -> Result<Self, Failure> {
-        let claimed = SocketAddr::from_abstract_name("showrunner-sandbox").and_then(|name| UnixListener::bind_addr(&name));
+        let claimed =
+            SocketAddr::from_abstract_name("showrunner-sandbox").and_then(|name| UnixListener::bind_addr(&name));
         claimed.map(Self).map_err(|error| match error.kind() {
             ErrorKind::AddrInUse => Failure::infrastructure(
                 "another sandbox runs on this machine; stop it first: both would use the same loopback addresses",
@@ -66,15 +67,24 @@ impl Stage {
         let infrastructure = |error: &dyn std::fmt::Display| Failure::infrastructure(error.to_string());
         let exe = std::env::current_exe().map_err(|e| infrastructure(&e))?;
         let images = ImageTable::default()
-            .with(&file.platform.spec.images.media, [exe.display().to_string(), "media".to_owned()])
-            .with(&file.platform.spec.images.cache, [file.platform.spec.images.cache_command.clone()]);
+            .with(
+                &file.platform.spec.images.media,
+                [exe.display().to_string(), "media".to_owned()],
+            )
+            .with(
+                &file.platform.spec.images.cache,
+                [file.platform.spec.images.cache_command.clone()],
+            );
         let root = std::env::temp_dir().join(format!("showrunner-{}", std::process::id()));
         let mut config = SandboxConfig::new(root, images);
         if let Some(path) = kubeconfig {
             config.kubeconfig = path;
         }
         config.seed = seed;
-        config.controllers = ControllersConfig { hpa_sync_period: Duration::from_secs(5), ..ControllersConfig::default() };
+        config.controllers = ControllersConfig {
+            hpa_sync_period: Duration::from_secs(5),
+            ..ControllersConfig::default()
+        };
         config.nodes = file.platform.spec.regions.iter().flat_map(nodes).collect();
         let sandbox = Sandbox::start(config).await.map_err(|e| infrastructure(&e))?;
         // Before the operator: it watches what these define.
@@ -91,7 +101,14 @@ impl Stage {
             ..OperatorOptions::default()
         };
         let operator = tokio::spawn(showrunner_operator::run(sandbox.client(), options, stop.clone()));
-        let stage = Self { sandbox, namespace, platform: file.platform.name_any(), operator, stop, _only: only };
+        let stage = Self {
+            sandbox,
+            namespace,
+            platform: file.platform.name_any(),
+            operator,
+            stop,
+            _only: only,
+        };
         match stage.furnish(file).await {
             Ok(()) => Ok(stage),
             Err(failure) => {
@@ -124,7 +141,11 @@ impl Stage {
     pub(crate) async fn strike(self) -> Result<(), Failure> {
         self.stop.cancel();
         let operator = tokio::time::timeout(OPERATOR_STOP, self.operator).await;
-        let stopped = self.sandbox.stop().await.map_err(|e| Failure::infrastructure(e.to_string()));
+        let stopped = self
+            .sandbox
+            .stop()
+            .await
+            .map_err(|e| Failure::infrastructure(e.to_string()));
         match operator {
             Ok(Ok(Ok(()))) | Err(_) => stopped,
             Ok(Ok(Err(error))) => Err(Failure::infrastructure(format!("the operator failed: {error}"))),

@@ -11,7 +11,11 @@ fn repository() -> PathBuf {
 }
 
 fn showrunner(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_showrunner")).args(arguments).current_dir(repository()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_showrunner"))
+        .args(arguments)
+        .current_dir(repository())
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -23,7 +27,12 @@ fn every_mistake_of_a_file_is_named_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cinema.yaml");
     let good = std::fs::read_to_string(repository().join("examples/cinema.yaml")).unwrap();
-    std::fs::write(&path, good.replace("weight: 35", "weigth: 35").replace("- name: us", "- name: US")).unwrap();
+    std::fs::write(
+        &path,
+        good.replace("weight: 35", "weigth: 35")
+            .replace("- name: us", "- name: US"),
+    )
+    .unwrap();
     let file = path.display().to_string();
     for command in [
         vec!["build", "-f", &file],
@@ -33,8 +42,16 @@ fn every_mistake_of_a_file_is_named_with_its_place() {
         let output = showrunner(&command);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command:?}: {errors}");
-        assert!(errors.contains(&format!("{file}:23:13: spec.regions[1].name: ")), "{errors}");
-        assert!(errors.contains(&format!("{file}:24:7: spec.regions[1].weigth: unknown field; did you mean `weight`?")), "{errors}");
+        assert!(
+            errors.contains(&format!("{file}:23:13: spec.regions[1].name: ")),
+            "{errors}"
+        );
+        assert!(
+            errors.contains(&format!(
+                "{file}:24:7: spec.regions[1].weigth: unknown field; did you mean `weight`?"
+            )),
+            "{errors}"
+        );
         assert!(output.stdout.is_empty(), "nothing was started");
     }
 }
@@ -44,8 +61,17 @@ fn a_scenario_is_held_against_the_platform() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("smoke.yaml");
     let good = std::fs::read_to_string(repository().join("scenarios/smoke.yaml")).unwrap();
-    std::fs::write(&path, good.replace("regionLoss: {region: eu}", "regionLoss: {region: mars}")).unwrap();
-    let output = showrunner(&["drill", &path.display().to_string(), "--platform", "examples/cinema.yaml"]);
+    std::fs::write(
+        &path,
+        good.replace("regionLoss: {region: eu}", "regionLoss: {region: mars}"),
+    )
+    .unwrap();
+    let output = showrunner(&[
+        "drill",
+        &path.display().to_string(),
+        "--platform",
+        "examples/cinema.yaml",
+    ]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("mars"), "{}", text(&output.stderr));
 }
@@ -54,15 +80,28 @@ fn a_scenario_is_held_against_the_platform() {
 fn a_file_that_is_not_there_is_named() {
     let output = showrunner(&["build", "-f", "absent.yaml"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).starts_with("absent.yaml: "), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).starts_with("absent.yaml: "),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
 fn a_dry_run_prints_the_timeline_and_does_nothing() {
-    let output = showrunner(&["drill", "scenarios/premiere-night.yaml", "--platform", "examples/cinema.yaml", "--dry-run"]);
+    let output = showrunner(&[
+        "drill",
+        "scenarios/premiere-night.yaml",
+        "--platform",
+        "examples/cinema.yaml",
+        "--dry-run",
+    ]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let timeline = text(&output.stdout);
-    assert!(timeline.contains("eu-lost") && timeline.contains("showrunner.dev/region=eu"), "{timeline}");
+    assert!(
+        timeline.contains("eu-lost") && timeline.contains("showrunner.dev/region=eu"),
+        "{timeline}"
+    );
 }
 
 #[test]

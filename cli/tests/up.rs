@@ -48,7 +48,11 @@ fn up(kubeconfig: &Path) -> Up {
 }
 
 fn run(program: &str, arguments: &[&str]) -> Output {
-    Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -62,24 +66,62 @@ fn real_players_and_the_real_kubectl_are_content() {
     let mut up = up(&kubeconfig);
     probe(&up.playback);
     let player = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-xerror", "-http_persistent", "0", "-i", &up.playback])
-        .args(["-t", &PLAY_SECONDS.to_string(), "-map", "0:v:0", "-map", "0:a:0", "-f", "null", "-"])
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-xerror",
+            "-http_persistent",
+            "0",
+            "-i",
+            &up.playback,
+        ])
+        .args([
+            "-t",
+            &PLAY_SECONDS.to_string(),
+            "-map",
+            "0:v:0",
+            "-map",
+            "0:a:0",
+            "-f",
+            "null",
+            "-",
+        ])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    if Command::new("kubectl").args(["version", "--client"]).output().is_ok_and(|o| o.status.success()) {
+    if Command::new("kubectl")
+        .args(["version", "--client"])
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
         kubectl(&kubeconfig, dir.path());
     } else {
         eprintln!("SKIPPED: kubectl is not installed; its verbs were not tried");
     }
     let played = player.wait_with_output().unwrap();
-    assert!(played.status.success() && played.stderr.is_empty(), "ffmpeg: {}", text(&played.stderr));
+    assert!(
+        played.status.success() && played.stderr.is_empty(),
+        "ffmpeg: {}",
+        text(&played.stderr)
+    );
     stop(&mut up);
     assert!(!kubeconfig.exists(), "the kubeconfig goes with the sandbox");
 }
 
 fn probe(url: &str) {
-    let probed = run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name,height", "-of", "csv=p=0", url]);
+    let probed = run(
+        "ffprobe",
+        &[
+            "-v",
+            "error",
+            "-show_entries",
+            "stream=codec_name,height",
+            "-of",
+            "csv=p=0",
+            url,
+        ],
+    );
     let found = text(&probed.stdout);
     assert!(probed.status.success(), "ffprobe: {}", text(&probed.stderr));
     assert!(found.contains("h264,360") && found.contains("aac"), "ffprobe: {found}");
@@ -92,13 +134,21 @@ fn kubectl(kubeconfig: &Path, dir: &Path) {
         let mut all = vec!["--kubeconfig", &config];
         all.extend(arguments);
         let output = run("kubectl", &all);
-        assert!(output.status.success(), "kubectl {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     };
     let got = kubectl(&["get", "platforms", "-A"]);
     assert!(got.contains("cinema") && got.contains("3/3 regions"), "{got}");
     let described = kubectl(&["describe", "platform", "cinema", "-n", "cinema"]);
-    assert!(described.contains("EvacuationSafe") && described.contains("Events:"), "{described}");
+    assert!(
+        described.contains("EvacuationSafe") && described.contains("Events:"),
+        "{described}"
+    );
     let logs = kubectl(&["logs", "-n", "cinema", "cinema-eu-origin-0"]);
     assert!(!logs.is_empty(), "an origin says something");
     // A platform without regions of this sandbox's nodes: it is accepted and waits, which is all that is asked here.
@@ -106,16 +156,30 @@ fn kubectl(kubeconfig: &Path, dir: &Path) {
     let file = dir.join("minimal.yaml");
     std::fs::write(&file, &minimal).unwrap();
     let path = file.display().to_string();
-    let namespace = minimal.lines().find_map(|l| l.trim().strip_prefix("namespace: ")).unwrap_or("default").to_owned();
+    let namespace = minimal
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("namespace: "))
+        .unwrap_or("default")
+        .to_owned();
     if namespace != "default" && namespace != "cinema" {
         kubectl(&["create", "namespace", &namespace]);
     }
     kubectl(&["apply", "-f", &path]);
     kubectl(&["apply", "--server-side", "-f", &path]);
-    let name = minimal.lines().find_map(|l| l.strip_prefix("  name: ")).unwrap().to_owned();
+    let name = minimal
+        .lines()
+        .find_map(|l| l.strip_prefix("  name: "))
+        .unwrap()
+        .to_owned();
     let resource = format!("platform/{name}");
     let namespace = ["-n", namespace.as_str()];
-    kubectl(&[&["wait", "--for=condition=Progressing", "--timeout=30s", &resource][..], &namespace].concat());
+    kubectl(
+        &[
+            &["wait", "--for=condition=Progressing", "--timeout=30s", &resource][..],
+            &namespace,
+        ]
+        .concat(),
+    );
     kubectl(&[&["delete", &resource, "--timeout=60s"][..], &namespace].concat());
     kubectl(&[&["wait", "--for=delete", "--timeout=30s", &resource][..], &namespace].concat());
 }
@@ -123,10 +187,16 @@ fn kubectl(kubeconfig: &Path, dir: &Path) {
 /// Ctrl-C ends it, and nothing stays.
 fn stop(up: &mut Up) {
     let pid = up.running.0.id();
-    assert!(!pods_of(pid).is_empty() && !listening().is_empty(), "or the checks below could not fail");
+    assert!(
+        !pods_of(pid).is_empty() && !listening().is_empty(),
+        "or the checks below could not fail"
+    );
     up.running.signal(Signal::SIGINT);
     assert_eq!(up.running.end(Duration::from_secs(60)).code(), Some(0));
     assert_eq!(pods_of(pid), Vec::<String>::new(), "processes are left");
     assert_eq!(listening(), Vec::<String>::new(), "ports are left");
-    assert!(!std::env::temp_dir().join(format!("showrunner-{pid}")).exists(), "files are left");
+    assert!(
+        !std::env::temp_dir().join(format!("showrunner-{pid}")).exists(),
+        "files are left"
+    );
 }

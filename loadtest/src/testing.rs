@@ -50,26 +50,67 @@ pub(crate) fn scenario() -> ScenarioSpec {
 
 /// A session from `started` on that shows its first frame at `playing_since`.
 pub(crate) fn session(viewer: u32, started: i64, playing_since: Option<i64>, ended: i64) -> Session {
-    Session { viewer, region: "eu".into(), started, playing_since, ended: Some(ended), ..Session::default() }
+    Session {
+        viewer,
+        region: "eu".into(),
+        started,
+        playing_since,
+        ended: Some(ended),
+        ..Session::default()
+    }
 }
 
 /// Facts of a run of a minute in which the generator kept up.
 pub(crate) fn facts(sessions: Vec<Session>) -> Facts {
-    Facts { sessions, generator: (60, 0), end: 60_000, ..Facts::default() }
+    Facts {
+        sessions,
+        generator: (60, 0),
+        end: 60_000,
+        ..Facts::default()
+    }
 }
 
 /// Evidence of a run that passes: one viewer that moves from `eu` to `us` in time.
 pub(crate) fn evidence() -> Evidence {
     let viewer = |t: i64, event: SessionEvent| {
         let body = EventBody::Viewer { viewer: 1, event };
-        Record { t, event: Event::Viewer(TelemetryEvent { at_ms: t as u64, body }) }
+        Record {
+            t,
+            event: Event::Viewer(TelemetryEvent { at_ms: t as u64, body }),
+        }
     };
-    let fault = |t: i64, stage| Record { t, event: Event::Fault { name: "lose-eu".into(), stage, detail: String::new() } };
-    let steady = |t: i64, stage| Record { t, event: Event::Steady { stage, ok: true, detail: "3/3".into() } };
+    let fault = |t: i64, stage| Record {
+        t,
+        event: Event::Fault {
+            name: "lose-eu".into(),
+            stage,
+            detail: String::new(),
+        },
+    };
+    let steady = |t: i64, stage| Record {
+        t,
+        event: Event::Steady {
+            stage,
+            ok: true,
+            detail: "3/3".into(),
+        },
+    };
     let mut records = vec![
         steady(-1000, SteadyStage::Before),
-        viewer(1000, SessionEvent::Started { region: "eu".into(), network: "home".into() }),
-        viewer(1800, SessionEvent::Startup { ms: 800, pathway: "eu".into() }),
+        viewer(
+            1000,
+            SessionEvent::Started {
+                region: "eu".into(),
+                network: "home".into(),
+            },
+        ),
+        viewer(
+            1800,
+            SessionEvent::Startup {
+                ms: 800,
+                pathway: "eu".into(),
+            },
+        ),
         fault(29_900, FaultStage::Injecting),
         fault(30_000, FaultStage::Injected),
         viewer(31_000, SessionEvent::StallStarted { pathway: "eu".into() }),
@@ -81,11 +122,28 @@ pub(crate) fn evidence() -> Evidence {
                 reason: crate::telemetry::PathwaySwitchReason::Errors,
             },
         ),
-        viewer(33_000, SessionEvent::StallEnded { ms: 2000, pathway: "us".into() }),
-        viewer(33_000, SessionEvent::FirstSegmentOnPathway { pathway: "us".into(), ms: 1000 }),
+        viewer(
+            33_000,
+            SessionEvent::StallEnded {
+                ms: 2000,
+                pathway: "us".into(),
+            },
+        ),
+        viewer(
+            33_000,
+            SessionEvent::FirstSegmentOnPathway {
+                pathway: "us".into(),
+                ms: 1000,
+            },
+        ),
         fault(40_000, FaultStage::Undone),
         steady(60_000, SteadyStage::After),
-        Record { t: 60_000, event: Event::End { outcome: "completed".into() } },
+        Record {
+            t: 60_000,
+            event: Event::End {
+                outcome: "completed".into(),
+            },
+        },
     ];
     records.extend((0..60).map(|second| Record {
         t: second * 1000,
@@ -107,7 +165,11 @@ pub(crate) fn evidence() -> Evidence {
         platform: platform(),
         cores: 2,
     };
-    Evidence { header, records, completed: true }
+    Evidence {
+        header,
+        records,
+        completed: true,
+    }
 }
 
 /// A verdict with a gate of each outcome.
@@ -136,4 +198,3 @@ pub(crate) fn verdict() -> Verdict {
         ],
     }
 }
-

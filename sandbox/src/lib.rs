@@ -71,7 +71,10 @@ impl SandboxError {
 
     fn api(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Api { what, source: Box::new(source) }
+        move |source| Self::Api {
+            what,
+            source: Box::new(source),
+        }
     }
 }
 
@@ -93,16 +96,19 @@ impl Sandbox {
         let root = config.root;
         std::fs::create_dir_all(&root).map_err(SandboxError::io(format!("cannot create {}", root.display())))?;
         let api = ApiServer::new(ApiServerConfig::default());
-        let listening = api
-            .listen(config.listen)
-            .await
-            .map_err(SandboxError::io(format!("the API server cannot listen on {}", config.listen)))?;
+        let listening = api.listen(config.listen).await.map_err(SandboxError::io(format!(
+            "the API server cannot listen on {}",
+            config.listen
+        )))?;
         write_kubeconfig(&config.kubeconfig, &api.kubeconfig_yaml(listening.addr()))?;
         let stop = CancellationToken::new();
         let client = api.client("default");
         let runtime_config = RuntimeConfig {
             images: config.images,
-            network: showrunner_node::network::NetworkConfig { seed: config.seed, ..Default::default() },
+            network: showrunner_node::network::NetworkConfig {
+                seed: config.seed,
+                ..Default::default()
+            },
             ..RuntimeConfig::new(&root)
         };
         let runtime = NodeRuntime::new(runtime_config, client.clone())
@@ -112,9 +118,20 @@ impl Sandbox {
         for node in config.nodes {
             runtime.spawn_node(node);
         }
-        chaos::install_definitions(&client).await.map_err(|error| SandboxError::Nodes(error.to_string()))?;
+        chaos::install_definitions(&client)
+            .await
+            .map_err(|error| SandboxError::Nodes(error.to_string()))?;
         let chaos = chaos::spawn(client.clone(), runtime.clone(), config.seed, stop.child_token());
-        Ok(Self { api, listening, kubeconfig: config.kubeconfig, runtime, controllers, chaos, stop, root })
+        Ok(Self {
+            api,
+            listening,
+            kubeconfig: config.kubeconfig,
+            runtime,
+            controllers,
+            chaos,
+            stop,
+            root,
+        })
     }
 
     /// A client in this process.
@@ -153,7 +170,9 @@ impl Sandbox {
         if let Some(error) = self.controllers.failure() {
             return Some(error.to_string());
         }
-        self.chaos.is_finished().then(|| "the fault controller ended".to_owned())
+        self.chaos
+            .is_finished()
+            .then(|| "the fault controller ended".to_owned())
     }
 
     /// Creates CustomResourceDefinitions and waits until they are served.
@@ -163,7 +182,9 @@ impl Sandbox {
             let name = crd.name_any();
             api.create(&PostParams::default(), &crd)
                 .await
-                .map_err(SandboxError::api(format!("cannot install CustomResourceDefinition {name}")))?;
+                .map_err(SandboxError::api(format!(
+                    "cannot install CustomResourceDefinition {name}"
+                )))?;
             let established = await_condition(api.clone(), &name, is_crd_established());
             let why = match timeout(ESTABLISHED, established).await {
                 Ok(Ok(_)) => continue,
@@ -178,11 +199,18 @@ impl Sandbox {
     /// Creates a namespace; one that is there already is fine.
     pub async fn ensure_namespace(&self, name: &str) -> Result<(), SandboxError> {
         let api: Api<Namespace> = Api::all(self.client());
-        let namespace =
-            Namespace { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..Namespace::default() };
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
         match api.create(&PostParams::default(), &namespace).await {
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            created => created.map(drop).map_err(SandboxError::api(format!("cannot create namespace {name}"))),
+            created => created
+                .map(drop)
+                .map_err(SandboxError::api(format!("cannot create namespace {name}"))),
         }
     }
 

@@ -9,7 +9,8 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     let objects = showrunner_operator::render(&file.platform).map_err(|e| Failure::invalid(e.to_string()))?;
     let mut text = String::new();
     for object in objects {
-        let yaml = serde_saphyr::to_string(&object).map_err(|e| Failure::infrastructure(format!("cannot write YAML: {e}")))?;
+        let yaml =
+            serde_saphyr::to_string(&object).map_err(|e| Failure::infrastructure(format!("cannot write YAML: {e}")))?;
         let _ = write!(text, "---\n{yaml}");
     }
     print(&text)?;

@@ -32,7 +32,14 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
         .map_err(|e| Failure::invalid(format!("{}: spec.platformPatch: {e}", args.scenario.display())))?;
     let wrong: Vec<String> = validate(&platform)
         .into_iter()
-        .map(|v| format!("{}: spec.platformPatch gives {}: {}", args.scenario.display(), v.path, v.message))
+        .map(|v| {
+            format!(
+                "{}: spec.platformPatch gives {}: {}",
+                args.scenario.display(),
+                v.path,
+                v.message
+            )
+        })
         .collect();
     if !wrong.is_empty() {
         return Err(Failure::invalid(wrong.join("\n")));
@@ -46,10 +53,18 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     }
     let stop = stop_token()?;
     let run = run_name(&scenario);
-    let dir = args.out.clone().unwrap_or_else(|| Path::new("target/drills").join(&run));
+    let dir = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("target/drills").join(&run));
     std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
     let live = Live::new(std::io::stderr().is_terminal());
-    live.say(&format!("{} · platform {} · seed {}", scenario.spec.title, file.platform.name_any(), timeline.seed));
+    live.say(&format!(
+        "{} · platform {} · seed {}",
+        scenario.spec.title,
+        file.platform.name_any(),
+        timeline.seed
+    ));
     live.update(|s| s.phase = "starting the sandbox".into());
     let stage = Stage::raise(&file, None, timeline.seed).await?;
     let outcome = on_stage(&stage, &args, &file, scenario, run, &dir, &live, stop).await;
@@ -94,7 +109,10 @@ async fn on_stage(
 ) -> Result<Verdict, Failure> {
     let drill = Drill {
         client: stage.sandbox.client(),
-        subject: Subject { namespace: stage.namespace.clone(), platform: stage.platform.clone() },
+        subject: Subject {
+            namespace: stage.namespace.clone(),
+            platform: stage.platform.clone(),
+        },
         scenario_name: scenario.name_any(),
         scenario: scenario.spec,
         platform: file.platform.spec.clone(),
@@ -128,7 +146,9 @@ fn keep_logs(root: &Path, to: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for pod in std::fs::read_dir(root.join("pods"))? {
         let pod = pod?;
-        let Ok(containers) = std::fs::read_dir(pod.path().join("logs")) else { continue };
+        let Ok(containers) = std::fs::read_dir(pod.path().join("logs")) else {
+            continue;
+        };
         for container in containers {
             let container = container?;
             for log in std::fs::read_dir(container.path())? {

@@ -27,7 +27,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<u8, Failure> {
 }
 
 async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationToken) -> Result<(), Failure> {
-    let subject = observe::Subject { namespace: stage.namespace.clone(), platform: stage.platform.clone() };
+    let subject = observe::Subject {
+        namespace: stage.namespace.clone(),
+        platform: stage.platform.clone(),
+    };
     live.update(|s| s.phase = format!("bringing up {}/{}", stage.namespace, stage.platform));
     print(&format!("kubeconfig  {}\n", args.kubeconfig.display()))?;
     let steady = observe::wait_steady(&stage.sandbox.client(), &subject, READY, stop).await;

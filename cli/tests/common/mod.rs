@@ -55,7 +55,11 @@ pub(crate) fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Op
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {} s in vain for {what}", limit.as_secs());
+        assert!(
+            Instant::now() < deadline,
+            "waited {} s in vain for {what}",
+            limit.as_secs()
+        );
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }

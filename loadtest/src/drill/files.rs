@@ -27,7 +27,10 @@ pub enum ReportError {
 
 /// Writes `verdict.json`, `junit.xml`, `summary.md` and `report.html` into `dir`.
 pub fn write_reports(dir: &Path, verdict: &Verdict, evidence: &Evidence) -> Result<(), ReportError> {
-    let render = |name: &str, why: String| ReportError::Render { path: dir.join(name), why };
+    let render = |name: &str, why: String| ReportError::Render {
+        path: dir.join(name),
+        why,
+    };
     let json = serde_json::to_string_pretty(verdict).map_err(|e| render("verdict.json", e.to_string()))?;
     let junit = report::junit(verdict).map_err(|e| render("junit.xml", e.to_string()))?;
     for (name, text) in [

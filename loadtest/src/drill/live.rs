@@ -45,11 +45,19 @@ impl Status {
         let all: u32 = self.viewers.values().map(|v| v.0 + v.1 + v.2).sum();
         if all > 0 {
             let _ = write!(line, "  viewers {all}");
-            let by: Vec<String> = self.viewers.iter().map(|(p, v)| format!("{p} {}", v.0 + v.1 + v.2)).collect();
+            let by: Vec<String> = self
+                .viewers
+                .iter()
+                .map(|(p, v)| format!("{p} {}", v.0 + v.1 + v.2))
+                .collect();
             let _ = write!(line, " ({})  rebuffering {stalled}", by.join(" "));
         }
         if !self.edges.is_empty() {
-            let by: Vec<String> = self.edges.iter().map(|e| format!("{} {}/{}", e.region, e.ready, e.desired)).collect();
+            let by: Vec<String> = self
+                .edges
+                .iter()
+                .map(|e| format!("{} {}/{}", e.region, e.ready, e.desired))
+                .collect();
             let _ = write!(line, "  edges {}", by.join(" "));
         }
         for fault in &self.faults {
@@ -82,7 +90,13 @@ impl Live {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Arc::new(Self { state: Mutex::new(State { status: Status::default(), last_line: None }), bar })
+        Arc::new(Self {
+            state: Mutex::new(State {
+                status: Status::default(),
+                last_line: None,
+            }),
+            bar,
+        })
     }
 
     /// Says something that stays.
@@ -162,7 +176,12 @@ mod tests {
             phase: "peak".into(),
             clock: (75_000, 240_000),
             viewers: [("eu".to_owned(), (40, 2, 1)), ("us".to_owned(), (10, 0, 0))].into(),
-            edges: vec![EdgeSeen { region: "eu".into(), desired: 4, ready: 3, ..EdgeSeen::default() }],
+            edges: vec![EdgeSeen {
+                region: "eu".into(),
+                desired: 4,
+                ready: 3,
+                ..EdgeSeen::default()
+            }],
             faults: vec!["lose-eu".into()],
         };
         insta::assert_snapshot!(status.line(), @"peak  1:15/4:00  viewers 53 (eu 43 us 10)  rebuffering 2  edges eu 3/4  ⚡lose-eu");

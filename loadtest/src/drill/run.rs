@@ -38,12 +38,21 @@ pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, Drill
     if !before.ok {
         return Err(DrillError::NotSteady(before.detail));
     }
-    let status = before.snapshot.platform.as_ref().and_then(|p| p.status.clone()).unwrap_or_default();
+    let status = before
+        .snapshot
+        .platform
+        .as_ref()
+        .and_then(|p| p.status.clone())
+        .unwrap_or_default();
     let started = Timestamp::now();
     let origin = Instant::now() + LEAD;
     let (writer, recorder) = Writer::start(&drill.dir.join("evidence.jsonl"), origin)?;
     recorder.record(Event::Run(Box::new(header(&drill, &timeline, started))));
-    recorder.record(Event::Steady { stage: SteadyStage::Before, ok: true, detail: before.detail });
+    recorder.record(Event::Steady {
+        stage: SteadyStage::Before,
+        ok: true,
+        detail: before.detail,
+    });
     let outcome = perform(&drill, &timeline, &status, &recorder, before.snapshot, origin, &stop).await;
     let end = match &outcome {
         Ok(()) if stop.is_cancelled() => "interrupted".to_owned(),
@@ -117,8 +126,19 @@ async fn perform(
             (planned.fault.name.clone(), injector.work(planned, origin, &stop).await)
         });
     }
-    let phases = tokio::spawn(announce(drill.live.clone(), timeline.clone(), latest, recorder.clone(), origin, run_stop.clone()));
-    let tee = Tee { recorder: recorder.clone(), live: drill.live.clone(), viewers: Mutex::new(BTreeMap::new()) };
+    let phases = tokio::spawn(announce(
+        drill.live.clone(),
+        timeline.clone(),
+        latest,
+        recorder.clone(),
+        origin,
+        run_stop.clone(),
+    ));
+    let tee = Tee {
+        recorder: recorder.clone(),
+        live: drill.live.clone(),
+        viewers: Mutex::new(BTreeMap::new()),
+    };
     let audience = tokio::spawn(run_audience(viewers, origin, Arc::new(tee), run_stop.clone()));
     let faults = async {
         let mut first = Ok(());
@@ -138,11 +158,17 @@ async fn perform(
     let (audience, faults) = tokio::join!(audience, faults);
     run_stop.cancel();
     phases.await?;
-    drill.live.update(|s| s.phase = "waiting for the steady state to return".into());
+    drill
+        .live
+        .update(|s| s.phase = "waiting for the steady state to return".into());
     // Also after an interruption: whether everything is back is what a person wants to know then.
     let patience = drill.scenario.steady_state_deadline.0;
     let after = wait_steady(&drill.client, &drill.subject, patience, &CancellationToken::new()).await;
-    recorder.record(Event::Steady { stage: SteadyStage::After, ok: after.ok, detail: after.detail });
+    recorder.record(Event::Steady {
+        stage: SteadyStage::After,
+        ok: after.ok,
+        detail: after.detail,
+    });
     watch_stop.cancel();
     observer.await?;
     faults?;
@@ -173,7 +199,11 @@ async fn announce(
         {
             current.clone_from(&phase.name);
             recorder.record(Event::Phase { name: current.clone() });
-            live.say(&format!("{}  phase {current}: {} viewers", crate::plan::clock(ms), phase.to_viewers));
+            live.say(&format!(
+                "{}  phase {current}: {} viewers",
+                crate::plan::clock(ms),
+                phase.to_viewers
+            ));
         }
         let edges = latest.borrow_and_update().edges.clone();
         let faults = timeline

@@ -30,7 +30,10 @@ pub(super) fn audience_plan(
         .iter()
         .find(|c| c.name == audience.channel)
         .ok_or_else(|| DrillError::NotSteady(format!("channel `{}` has no playback URL", audience.channel)))?;
-    let mut services = Services { heartbeat_interval: Some(HEARTBEAT), ..Services::default() };
+    let mut services = Services {
+        heartbeat_interval: Some(HEARTBEAT),
+        ..Services::default()
+    };
     for service in &platform.services {
         let slot = match service.kind {
             ServiceKind::Entitlement => (&mut services.entitlement, "entitlement"),
@@ -48,12 +51,18 @@ pub(super) fn audience_plan(
         phases: audience
             .phases
             .iter()
-            .map(|p| PhaseTarget { duration: p.duration.0, viewers: p.viewers })
+            .map(|p| PhaseTarget {
+                duration: p.duration.0,
+                viewers: p.viewers,
+            })
             .collect(),
         regions: audience
             .regions
             .iter()
-            .map(|r| RegionSlice { region: r.region.as_str().into(), share: r.share })
+            .map(|r| RegionSlice {
+                region: r.region.as_str().into(),
+                share: r.share,
+            })
             .collect(),
         networks: audience
             .networks
@@ -67,7 +76,10 @@ pub(super) fn audience_plan(
             .collect(),
         arrivals: Arrivals::Even,
         seed,
-        player: PlayerSettings { services, ..PlayerSettings::default() },
+        player: PlayerSettings {
+            services,
+            ..PlayerSettings::default()
+        },
     })
 }
 
@@ -82,5 +94,6 @@ fn endpoint(service: &ServiceDependency, base: &str, path: &str) -> Result<Servi
 }
 
 fn url(text: &str) -> Result<Url, DrillError> {
-    text.parse().map_err(|error| DrillError::NotSteady(format!("the status states the URL `{text}`: {error}")))
+    text.parse()
+        .map_err(|error| DrillError::NotSteady(format!("the status states the URL `{text}`: {error}")))
 }

@@ -58,7 +58,10 @@ pub enum ReadError {
 
 /// Reads a file of evidence. A last line cut off by a crash is passed over; the run then counts as not completed.
 pub fn read(path: &Path) -> Result<Evidence, ReadError> {
-    let io = |source| ReadError::Io { path: path.to_owned(), source };
+    let io = |source| ReadError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = BufReader::new(File::open(path).map_err(io)?);
     let mut header = None;
     let mut records: Vec<Record> = Vec::new();
@@ -66,22 +69,43 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
     for (index, line) in file.lines().enumerate() {
         let line = line.map_err(io)?;
         if let Some((line, source)) = cut.take() {
-            return Err(ReadError::Malformed { path: path.to_owned(), line, source });
+            return Err(ReadError::Malformed {
+                path: path.to_owned(),
+                line,
+                source,
+            });
         }
         match serde_json::from_str::<Record>(&line) {
-            Ok(Record { event: Event::Run(found), .. }) if header.is_none() => header = Some(*found),
+            Ok(Record {
+                event: Event::Run(found),
+                ..
+            }) if header.is_none() => header = Some(*found),
             Ok(_) if header.is_none() => return Err(ReadError::NoHeader { path: path.to_owned() }),
             Ok(record) => records.push(record),
             Err(source) if source.is_eof() && header.is_some() => cut = Some((index + 1, source)),
-            Err(source) => return Err(ReadError::Malformed { path: path.to_owned(), line: index + 1, source }),
+            Err(source) => {
+                return Err(ReadError::Malformed {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    source,
+                });
+            }
         }
     }
     let header = header.ok_or_else(|| ReadError::NoHeader { path: path.to_owned() })?;
     if header.schema != SCHEMA {
-        return Err(ReadError::Schema { path: path.to_owned(), found: header.schema });
+        return Err(ReadError::Schema {
+            path: path.to_owned(),
+            found: header.schema,
+        });
     }
     records.sort_by_key(|r| r.t);
-    let completed =
-        records.iter().any(|r| matches!(&r.event, Event::End { outcome } if outcome == "completed"));
-    Ok(Evidence { header, records, completed })
+    let completed = records
+        .iter()
+        .any(|r| matches!(&r.event, Event::End { outcome } if outcome == "completed"));
+    Ok(Evidence {
+        header,
+        records,
+        completed,
+    })
 }

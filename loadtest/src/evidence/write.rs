@@ -59,7 +59,10 @@ pub struct Writer {
 impl Writer {
     /// Starts writing to `path`. Moments are stated relative to `origin`.
     pub fn start(path: &Path, origin: Instant) -> Result<(Self, Recorder), WriteError> {
-        let file = File::create(path).map_err(|source| WriteError::Io { path: path.to_owned(), source })?;
+        let file = File::create(path).map_err(|source| WriteError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         let (queue, mut events) = mpsc::channel::<Record>(QUEUE);
         let task = tokio::task::spawn_blocking(move || {
             let mut out = BufWriter::new(file);
@@ -75,13 +78,27 @@ impl Writer {
             out.get_ref().sync_all()
         });
         let lost = Arc::new(AtomicU64::new(0));
-        let recorder = Recorder { queue, origin, lost: lost.clone() };
-        Ok((Self { task, path: path.to_owned(), lost }, recorder))
+        let recorder = Recorder {
+            queue,
+            origin,
+            lost: lost.clone(),
+        };
+        Ok((
+            Self {
+                task,
+                path: path.to_owned(),
+                lost,
+            },
+            recorder,
+        ))
     }
 
     /// Waits until everything recorded is on disk. Every [`Recorder`] must be gone.
     pub async fn finish(self) -> Result<(), WriteError> {
-        self.task.await?.map_err(|source| WriteError::Io { path: self.path, source })?;
+        self.task.await?.map_err(|source| WriteError::Io {
+            path: self.path,
+            source,
+        })?;
         match self.lost.load(Ordering::Relaxed) {
             0 => Ok(()),
             lost => Err(WriteError::Overrun { lost }),

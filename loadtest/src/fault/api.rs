@@ -52,7 +52,11 @@ where
                 None => "the object is gone".to_owned(),
                 Some(object) => format!("its status is {:?}", object.status()),
             };
-            return Err(FaultError::NotInjected { name, seconds: INJECT_DEADLINE.as_secs(), why });
+            return Err(FaultError::NotInjected {
+                name,
+                seconds: INJECT_DEADLINE.as_secs(),
+                why,
+            });
         }
         sleep(PAUSE).await;
     }
@@ -61,7 +65,9 @@ where
 async fn flush(client: &Client, subject: &Subject, pod: &str) -> Result<(), FaultError> {
     let port = showrunner_crds::names::ADMIN_PORT;
     let path = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy/flush", subject.namespace);
-    let request = http::Request::post(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    let request = http::Request::post(path)
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
     client.request_text(request).await?;
     Ok(())
 }
@@ -91,7 +97,10 @@ where
     // The finalizer holds the object until the fault is recovered, so gone means recovered.
     while api.get_opt(name).await?.is_some() {
         if Instant::now() >= deadline {
-            return Err(FaultError::NotRecovered { name: name.to_owned(), seconds: RECOVER_DEADLINE.as_secs() });
+            return Err(FaultError::NotRecovered {
+                name: name.to_owned(),
+                seconds: RECOVER_DEADLINE.as_secs(),
+            });
         }
         sleep(PAUSE).await;
     }

@@ -89,12 +89,25 @@ impl Injector {
         suffix: String,
         seed: u64,
     ) -> Self {
-        Self { client, subject, journal: Mutex::new(journal), recorder, latest, suffix, seed }
+        Self {
+            client,
+            subject,
+            journal: Mutex::new(journal),
+            recorder,
+            latest,
+            suffix,
+            seed,
+        }
     }
 
     /// Works one fault: waits for its moment, injects, follows, and takes back, the latter also when `stop` fires.
     /// `origin` is the audience's first moment.
-    pub async fn work(&self, planned: &PlannedFault, origin: Instant, stop: &CancellationToken) -> Result<(), FaultError> {
+    pub async fn work(
+        &self,
+        planned: &PlannedFault,
+        origin: Instant,
+        stop: &CancellationToken,
+    ) -> Result<(), FaultError> {
         tokio::select! {
             () = sleep_until(origin + Duration::from_millis(planned.inject_ms)) => {}
             () = stop.cancelled() => return Ok(()),
@@ -104,7 +117,11 @@ impl Injector {
         self.note(planned, FaultStage::Undoing, format!("{} mutations", entries.len()));
         let undone = self.undo_all(&entries).await;
         match &undone {
-            Ok(()) => self.note(planned, FaultStage::Undone, format!("{} mutations taken back", entries.len())),
+            Ok(()) => self.note(
+                planned,
+                FaultStage::Undone,
+                format!("{} mutations taken back", entries.len()),
+            ),
             Err(error) => self.note(planned, FaultStage::Failed, format!("undo: {error}")),
         }
         worked.and(undone)
@@ -124,7 +141,11 @@ impl Injector {
         let mut round = 0_u32;
         loop {
             match self.inject_new(planned, &mut covered, &mut rng, round, entries).await {
-                Ok(0) if round == 0 => return Err(FaultError::NoTarget { selector: self.selector(planned) }),
+                Ok(0) if round == 0 => {
+                    return Err(FaultError::NoTarget {
+                        selector: self.selector(planned),
+                    });
+                }
                 Ok(0) => {}
                 Ok(count) if round == 0 => self.note(planned, FaultStage::Injected, format!("{count} pods")),
                 Ok(count) => info!(fault = planned.fault.name, count, "the fault follows new pods"),
@@ -170,7 +191,11 @@ impl Injector {
         let pods: Vec<String> = fresh.iter().map(|(_, name)| name.clone()).collect();
         let lasts = Duration::from_millis(planned.undo_ms - planned.inject_ms);
         let experiment = experiment(&planned.fault.action, &name, &self.subject.namespace, &pods, lasts);
-        let entry = self.journal.lock().await.intent(&planned.fault.name, experiment.undo())?;
+        let entry = self
+            .journal
+            .lock()
+            .await
+            .intent(&planned.fault.name, experiment.undo())?;
         entries.push(entry.clone());
         api::send(&self.client, &self.subject, &experiment).await?;
         self.journal.lock().await.advance(&entry, Stage::Injected)?;
@@ -181,7 +206,9 @@ impl Injector {
     /// UID and name of the running pods that the fault may touch.
     async fn running(&self, planned: &PlannedFault) -> Result<Vec<(String, String)>, FaultError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.subject.namespace);
-        let listed = pods.list(&ListParams::default().labels(&self.selector(planned))).await?;
+        let listed = pods
+            .list(&ListParams::default().labels(&self.selector(planned)))
+            .await?;
         let mut running: Vec<_> = listed
             .into_iter()
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
@@ -194,7 +221,11 @@ impl Injector {
 
     fn selector(&self, planned: &PlannedFault) -> String {
         let own = format!("{}={}", labels::PLATFORM, self.subject.platform);
-        planned.blast.labels.iter().fold(own, |all, (key, value)| format!("{all},{key}={value}"))
+        planned
+            .blast
+            .labels
+            .iter()
+            .fold(own, |all, (key, value)| format!("{all},{key}={value}"))
     }
 
     /// Never the last region that serves.
@@ -232,7 +263,11 @@ impl Injector {
 
     fn note(&self, planned: &PlannedFault, stage: FaultStage, detail: String) {
         info!(fault = planned.fault.name, ?stage, detail, "fault");
-        self.recorder.record(Event::Fault { name: planned.fault.name.clone(), stage, detail });
+        self.recorder.record(Event::Fault {
+            name: planned.fault.name.clone(),
+            stage,
+            detail,
+        });
     }
 
     /// Whether a fault leaves something in the cluster that must be taken back.
@@ -247,9 +282,16 @@ fn survivors(snapshot: &Snapshot, lost: &[String]) -> Result<(), String> {
     if lost.is_empty() {
         return Ok(());
     }
-    let others = snapshot.edges.iter().filter(|e| !lost.contains(&e.region) && e.ready > 0).count();
+    let others = snapshot
+        .edges
+        .iter()
+        .filter(|e| !lost.contains(&e.region) && e.ready > 0)
+        .count();
     if others == 0 {
-        return Err(format!("no region but {} has a ready edge: the last healthy path is never cut", lost.join(", ")));
+        return Err(format!(
+            "no region but {} has a ready edge: the last healthy path is never cut",
+            lost.join(", ")
+        ));
     }
     Ok(())
 }
@@ -260,9 +302,15 @@ mod tests {
     use crate::evidence::EdgeSeen;
 
     fn snapshot(ready: &[(&str, u32)]) -> Snapshot {
-        let edges =
-            ready.iter().map(|(region, ready)| EdgeSeen { region: (*region).into(), ready: *ready, ..EdgeSeen::default() });
-        Snapshot { edges: edges.collect(), ..Snapshot::default() }
+        let edges = ready.iter().map(|(region, ready)| EdgeSeen {
+            region: (*region).into(),
+            ready: *ready,
+            ..EdgeSeen::default()
+        });
+        Snapshot {
+            edges: edges.collect(),
+            ..Snapshot::default()
+        }
     }
 
     #[test]

@@ -86,18 +86,34 @@ pub struct Journal {
 impl Journal {
     /// Opens the journal at `path`, creating it where it is missing; numbers go on after those already there.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let next = if path.exists() { read(path)?.iter().map(|e| e.id + 1).max().unwrap_or(0) } else { 0 };
+        let next = if path.exists() {
+            read(path)?.iter().map(|e| e.id + 1).max().unwrap_or(0)
+        } else {
+            0
+        };
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|source| JournalError::Io { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file, next })
+            .map_err(|source| JournalError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            next,
+        })
     }
 
     /// Puts the intent of a mutation on disk and gives its number.
     pub fn intent(&mut self, fault: &str, undo: Undo) -> Result<Entry, JournalError> {
-        let entry = Entry { id: self.next, fault: fault.to_owned(), stage: Stage::Intent, undo };
+        let entry = Entry {
+            id: self.next,
+            fault: fault.to_owned(),
+            stage: Stage::Intent,
+            undo,
+        };
         self.write(&entry)?;
         self.next += 1;
         Ok(entry)
@@ -109,27 +125,47 @@ impl Journal {
     }
 
     fn write(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let mut line = serde_json::to_vec(entry).map_err(std::io::Error::other).map_err(|source| self.io(source))?;
+        let mut line = serde_json::to_vec(entry)
+            .map_err(std::io::Error::other)
+            .map_err(|source| self.io(source))?;
         line.push(b'\n');
         // One write and a sync: a crash leaves whole lines, or a last one that `read` tells apart.
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(|source| self.io(source))
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| self.io(source))
     }
 
     fn io(&self, source: std::io::Error) -> JournalError {
-        JournalError::Io { path: self.path.clone(), source }
+        JournalError::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 /// Reads a journal. A last line cut off by a crash is passed over: its mutation was never sent.
 pub fn read(path: &Path) -> Result<Vec<Entry>, JournalError> {
-    let io = |source| JournalError::Io { path: path.to_owned(), source };
-    let lines = BufReader::new(File::open(path).map_err(io)?).lines().collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let io = |source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let lines = BufReader::new(File::open(path).map_err(io)?)
+        .lines()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io)?;
     let mut entries = Vec::with_capacity(lines.len());
     for (index, line) in lines.iter().enumerate() {
         match serde_json::from_str(line) {
             Ok(entry) => entries.push(entry),
             Err(source) if source.is_eof() && index + 1 == lines.len() => {}
-            Err(source) => return Err(JournalError::Malformed { path: path.to_owned(), line: index + 1, source }),
+            Err(source) => {
+                return Err(JournalError::Malformed {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    source,
+                });
+            }
         }
     }
     Ok(entries)
@@ -155,7 +191,11 @@ mod tests {
     use super::*;
 
     fn delete(name: &str) -> Undo {
-        Undo::DeleteChaos { kind: "NetworkChaos".into(), namespace: "cinema".into(), name: name.into() }
+        Undo::DeleteChaos {
+            kind: "NetworkChaos".into(),
+            namespace: "cinema".into(),
+            name: name.into(),
+        }
     }
 
     #[test]

@@ -55,12 +55,26 @@ pub fn experiment(action: &FaultAction, name: &str, namespace: &str, pods: &[Str
         FaultAction::RegionLoss { .. } | FaultAction::NetworkPartition { .. } => {
             network(partition(name, namespace, selector))
         }
-        FaultAction::NetworkDelay { latency_ms, jitter_ms, .. } => {
-            network(delay(name, namespace, selector, millis(*latency_ms), millis(*jitter_ms)))
-        }
-        FaultAction::ServiceBrownOut { latency_ms, loss_percent, .. } => {
-            network(brown_out(name, namespace, selector, millis(*latency_ms), f64::from(*loss_percent)))
-        }
+        FaultAction::NetworkDelay {
+            latency_ms, jitter_ms, ..
+        } => network(delay(
+            name,
+            namespace,
+            selector,
+            millis(*latency_ms),
+            millis(*jitter_ms),
+        )),
+        FaultAction::ServiceBrownOut {
+            latency_ms,
+            loss_percent,
+            ..
+        } => network(brown_out(
+            name,
+            namespace,
+            selector,
+            millis(*latency_ms),
+            f64::from(*loss_percent),
+        )),
         FaultAction::PodKill { .. } => Experiment::Pod(Box::new(pod_kill(name, namespace, selector, Duration::ZERO))),
         FaultAction::CacheFlush { .. } => Experiment::Flush(pods.to_vec()),
     }
@@ -89,7 +103,10 @@ mod tests {
         };
         assert_eq!(chaos.spec.selector.pods["cinema"], pods());
         assert_eq!(chaos.spec.duration.as_deref(), Some("2m30s"));
-        assert!(chaos.spec.target.is_none(), "a partition without a target isolates entirely");
+        assert!(
+            chaos.spec.target.is_none(),
+            "a partition without a target isolates entirely"
+        );
     }
 
     #[test]
@@ -103,7 +120,11 @@ mod tests {
         let undo = experiment(&action, "slow-1", "cinema", &pods(), Duration::ZERO).undo();
         assert_eq!(
             undo,
-            Undo::DeleteChaos { kind: "NetworkChaos".into(), namespace: "cinema".into(), name: "slow-1".into() }
+            Undo::DeleteChaos {
+                kind: "NetworkChaos".into(),
+                namespace: "cinema".into(),
+                name: "slow-1".into()
+            }
         );
     }
 }

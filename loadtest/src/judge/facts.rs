@@ -49,7 +49,11 @@ impl Session {
     /// The pathway at a moment.
     #[must_use]
     pub fn pathway_at(&self, moment: i64) -> Option<&str> {
-        self.pathways.iter().rev().find(|(at, _)| *at <= moment).map(|(_, pathway)| pathway.as_str())
+        self.pathways
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= moment)
+            .map(|(_, pathway)| pathway.as_str())
     }
 }
 
@@ -173,7 +177,11 @@ impl Facts {
         // All samples of one second share one moment, whatever the milliseconds they were written at.
         let at = t - t.rem_euclid(1000);
         *self.watching.entry(at).or_default() += second.playing + second.stalled + second.starting;
-        let pathway = if second.pathway.is_empty() { &second.region } else { &second.pathway };
+        let pathway = if second.pathway.is_empty() {
+            &second.region
+        } else {
+            &second.pathway
+        };
         let seen = self.pathways.entry((at, pathway.to_string())).or_default();
         seen.playing += second.playing;
         seen.stalled += second.stalled;
@@ -182,8 +190,14 @@ impl Facts {
         bytes.hit += second.hit_bytes;
         bytes.miss += second.miss_bytes;
         let media = second.classes.iter().filter(|(class, _)| class.is_media());
-        bytes.requests += media.map(|(_, sample)| sample.requests.saturating_sub(sample.errors)).sum::<u64>();
-        if let Some(sample) = second.classes.get(&RequestClass::Segment).filter(|s| s.requests > s.errors) {
+        bytes.requests += media
+            .map(|(_, sample)| sample.requests.saturating_sub(sample.errors))
+            .sum::<u64>();
+        if let Some(sample) = second
+            .classes
+            .get(&RequestClass::Segment)
+            .filter(|s| s.requests > s.errors)
+        {
             let worst = self.segment_p95.entry(at).or_default();
             *worst = worst.max(sample.latency.p95_us as f64 / 1000.0);
         }
@@ -191,7 +205,10 @@ impl Facts {
 
     fn fault(&mut self, t: i64, name: &str, stage: FaultStage, detail: &str) {
         let index = self.faults.iter().position(|f| f.name == name).unwrap_or_else(|| {
-            self.faults.push(FaultSpan { name: name.to_owned(), ..FaultSpan::default() });
+            self.faults.push(FaultSpan {
+                name: name.to_owned(),
+                ..FaultSpan::default()
+            });
             self.faults.len() - 1
         });
         let fault = &mut self.faults[index];
@@ -215,7 +232,11 @@ impl Facts {
     /// The last look at the steady state at a stage.
     #[must_use]
     pub fn steady(&self, stage: SteadyStage) -> Option<(bool, &str)> {
-        self.steady.iter().rev().find(|(s, ..)| *s == stage).map(|(_, ok, detail)| (*ok, detail.as_str()))
+        self.steady
+            .iter()
+            .rev()
+            .find(|(s, ..)| *s == stage)
+            .map(|(_, ok, detail)| (*ok, detail.as_str()))
     }
 
     /// Ready edges of all regions at a moment: the last look at each before it.
@@ -248,7 +269,11 @@ impl Facts {
 
     /// What each shield fetched from each origin.
     pub fn shield_fetches(&self) -> impl Iterator<Item = &ShieldFetches> {
-        self.origins.values().flat_map(|o| o.shields.iter()).filter(|(shield, _)| *shield != "none").map(|(_, f)| f)
+        self.origins
+            .values()
+            .flat_map(|o| o.shields.iter())
+            .filter(|(shield, _)| *shield != "none")
+            .map(|(_, f)| f)
     }
 }
 
@@ -311,9 +336,18 @@ mod tests {
 
     #[test]
     fn saturation_is_lateness_or_no_processor_left() {
-        let calm = GeneratorHealth { cpu_share: 0.3, ..GeneratorHealth::default() };
+        let calm = GeneratorHealth {
+            cpu_share: 0.3,
+            ..GeneratorHealth::default()
+        };
         assert!(!saturated(&calm));
-        assert!(saturated(&GeneratorHealth { lateness_p99_us: 300_000, ..calm.clone() }));
-        assert!(saturated(&GeneratorHealth { cpu_share: 0.95, ..calm }));
+        assert!(saturated(&GeneratorHealth {
+            lateness_p99_us: 300_000,
+            ..calm.clone()
+        }));
+        assert!(saturated(&GeneratorHealth {
+            cpu_share: 0.95,
+            ..calm
+        }));
     }
 }

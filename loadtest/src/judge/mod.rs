@@ -38,7 +38,12 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         None => doubts.push("the steady state before the audience came was not looked at".to_owned()),
     }
     let gates: Vec<GateResult> = match plan(&header.scenario, &header.platform, Some(header.seed)) {
-        Ok(timeline) => header.scenario.gates.iter().map(|g| gate::judge(g, &facts, &timeline, &header.platform)).collect(),
+        Ok(timeline) => header
+            .scenario
+            .gates
+            .iter()
+            .map(|g| gate::judge(g, &facts, &timeline, &header.platform))
+            .collect(),
         Err(error) => {
             doubts.push(format!("the scenario in the evidence has no timeline: {error}"));
             Vec::new()
@@ -76,7 +81,11 @@ pub fn describe(gate: &Gate) -> String {
         GateCheck::FailoverTime { fault, within } => {
             format!("every viewer that `{fault}` cuts off plays from elsewhere within {within}")
         }
-        GateCheck::EdgeScaling { surge, within, back_to_percent } => {
+        GateCheck::EdgeScaling {
+            surge,
+            within,
+            back_to_percent,
+        } => {
             let back = if *back_to_percent < 100 {
                 format!(", and back to ≤ {back_to_percent} % of the peak")
             } else {
@@ -102,9 +111,11 @@ pub fn describe(gate: &Gate) -> String {
 fn span(window: Option<&Window>, facts: &Facts, timeline: &Timeline) -> Option<(i64, i64)> {
     match window {
         None => Some((i64::MIN, i64::MAX)),
-        Some(Window::Phase(name)) => {
-            timeline.phases.iter().find(|p| &p.name == name).map(|p| (p.start_ms as i64, p.end_ms as i64))
-        }
+        Some(Window::Phase(name)) => timeline
+            .phases
+            .iter()
+            .find(|p| &p.name == name)
+            .map(|p| (p.start_ms as i64, p.end_ms as i64)),
         Some(Window::Fault { name, after }) => {
             let fault = facts.faults.iter().find(|f| &f.name == name)?;
             Some((fault.injected?, fault.undone_at? + after.0.as_millis() as i64))
@@ -130,7 +141,10 @@ mod tests {
 
     fn viewer_event(event: &Event) -> Option<&SessionEvent> {
         match event {
-            Event::Viewer(TelemetryEvent { body: EventBody::Viewer { event, .. }, .. }) => Some(event),
+            Event::Viewer(TelemetryEvent {
+                body: EventBody::Viewer { event, .. },
+                ..
+            }) => Some(event),
             _ => None,
         }
     }
@@ -138,19 +152,36 @@ mod tests {
     #[test]
     fn the_run_that_all_others_are_held_against_passes() {
         let verdict = without(|_| false);
-        assert_eq!((verdict.outcome, verdict.exit_code()), (Outcome::Pass, exit::PASS), "{verdict:?}");
+        assert_eq!(
+            (verdict.outcome, verdict.exit_code()),
+            (Outcome::Pass, exit::PASS),
+            "{verdict:?}"
+        );
     }
 
     #[test]
     fn a_viewer_that_never_comes_back_fails_the_failover() {
         let verdict = without(|e| matches!(viewer_event(e), Some(SessionEvent::FirstSegmentOnPathway { .. })));
         assert_eq!(verdict.exit_code(), exit::FAIL);
-        assert!(verdict.gates.iter().any(|g| g.name == "failover" && g.outcome == Outcome::Fail));
+        assert!(
+            verdict
+                .gates
+                .iter()
+                .any(|g| g.name == "failover" && g.outcome == Outcome::Fail)
+        );
     }
 
     #[test]
     fn a_fault_without_word_of_its_undo_outweighs_everything() {
-        let verdict = without(|e| matches!(e, Event::Fault { stage: FaultStage::Undone, .. }));
+        let verdict = without(|e| {
+            matches!(
+                e,
+                Event::Fault {
+                    stage: FaultStage::Undone,
+                    ..
+                }
+            )
+        });
         assert_eq!(verdict.exit_code(), exit::NOT_UNDONE);
     }
 
@@ -165,8 +196,15 @@ mod tests {
         assert_eq!(silent.exit_code(), exit::INCONCLUSIVE);
         let mut late = evidence();
         for record in &mut late.records {
-            if let Event::Viewer(TelemetryEvent { body: EventBody::Generator(health), .. }) = &mut record.event {
-                *health = GeneratorHealth { lateness_p99_us: 2_000_000, ..GeneratorHealth::default() };
+            if let Event::Viewer(TelemetryEvent {
+                body: EventBody::Generator(health),
+                ..
+            }) = &mut record.event
+            {
+                *health = GeneratorHealth {
+                    lateness_p99_us: 2_000_000,
+                    ..GeneratorHealth::default()
+                };
             }
         }
         assert_eq!(judge(&late).exit_code(), exit::INCONCLUSIVE);
@@ -181,7 +219,10 @@ mod tests {
 
     #[test]
     fn without_a_steady_state_before_nothing_is_proved() {
-        assert_eq!(without(|e| matches!(e, Event::Steady { .. })).exit_code(), exit::INCONCLUSIVE);
+        assert_eq!(
+            without(|e| matches!(e, Event::Steady { .. })).exit_code(),
+            exit::INCONCLUSIVE
+        );
     }
 
     #[test]

@@ -37,15 +37,21 @@ pub enum ObserveError {
 
 /// Looks once.
 pub async fn snapshot(client: &Client, subject: &Subject) -> Result<Snapshot, ObserveError> {
-    timeout(DEADLINE, read(client, subject)).await.map_err(|_| ObserveError::Deadline)?
+    timeout(DEADLINE, read(client, subject))
+        .await
+        .map_err(|_| ObserveError::Deadline)?
 }
 
 async fn read(client: &Client, subject: &Subject) -> Result<Snapshot, ObserveError> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &subject.namespace);
     let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &subject.namespace);
     let platforms: Api<StreamingPlatform> = Api::namespaced(client.clone(), &subject.namespace);
-    let edges = ListParams::default()
-        .labels(&format!("{}={},{}=edge", labels::PLATFORM, subject.platform, labels::ROLE));
+    let edges = ListParams::default().labels(&format!(
+        "{}={},{}=edge",
+        labels::PLATFORM,
+        subject.platform,
+        labels::ROLE
+    ));
     let (deployments, autoscalers, platform) = tokio::try_join!(
         deployments.list(&edges),
         autoscalers.list(&edges),
@@ -89,5 +95,9 @@ async fn read(client: &Client, subject: &Subject) -> Result<Snapshot, ObserveErr
             message: c.message.clone(),
         })
         .collect();
-    Ok(Snapshot { edges: seen, conditions, platform: Some(platform) })
+    Ok(Snapshot {
+        edges: seen,
+        conditions,
+        platform: Some(platform),
+    })
 }

@@ -44,7 +44,12 @@ pub async fn observe(
     latest: tokio::sync::watch::Sender<Snapshot>,
     stop: CancellationToken,
 ) {
-    let events = tokio::spawn(watch_events(client.clone(), subject.namespace.clone(), recorder.clone(), stop.clone()));
+    let events = tokio::spawn(watch_events(
+        client.clone(),
+        subject.namespace.clone(),
+        recorder.clone(),
+        stop.clone(),
+    ));
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut conditions = BTreeMap::new();
@@ -79,11 +84,7 @@ pub async fn observe(
     }
 }
 
-fn record_conditions(
-    seen: &[ConditionSeen],
-    known: &mut BTreeMap<String, (String, String)>,
-    recorder: &Recorder,
-) {
+fn record_conditions(seen: &[ConditionSeen], known: &mut BTreeMap<String, (String, String)>, recorder: &Recorder) {
     for condition in seen {
         let state = (condition.status.clone(), condition.reason.clone());
         if known.get(&condition.condition) != Some(&state) {
@@ -105,10 +106,17 @@ async fn watch_events(client: Client, namespace: String, recorder: Recorder, sto
         }
     };
     let fresh = |event: &ClusterEvent| {
-        let newer = |v: &str| v.parse::<u64>().ok().zip(since.parse::<u64>().ok()).is_none_or(|(a, b)| a > b);
+        let newer = |v: &str| {
+            v.parse::<u64>()
+                .ok()
+                .zip(since.parse::<u64>().ok())
+                .is_none_or(|(a, b)| a > b)
+        };
         event.metadata.resource_version.as_deref().is_none_or(newer)
     };
-    let stream = watcher(api, watcher::Config::default()).default_backoff().applied_objects();
+    let stream = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let mut stream = std::pin::pin!(stream);
     loop {
         let next = tokio::select! {

@@ -20,8 +20,13 @@ const AT_ONCE: usize = 4;
 /// Asks every origin pod through the API server. An origin that does not answer is left out.
 pub(super) async fn ask_all(client: &Client, subject: &Subject) -> Vec<OriginSeen> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
-    let selector =
-        format!("{}={},{}={}", labels::PLATFORM, subject.platform, labels::ROLE, Role::Origin);
+    let selector = format!(
+        "{}={},{}={}",
+        labels::PLATFORM,
+        subject.platform,
+        labels::ROLE,
+        Role::Origin
+    );
     let listed = match timeout(DEADLINE, pods.list(&ListParams::default().labels(&selector))).await {
         Ok(Ok(listed)) => listed,
         Ok(Err(error)) => {
@@ -39,7 +44,11 @@ pub(super) async fn ask_all(client: &Client, subject: &Subject) -> Vec<OriginSee
 }
 
 async fn ask(client: &Client, subject: &Subject, pod: String) -> Option<OriginSeen> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}:{}/proxy/stats", subject.namespace, names::HTTP_PORT);
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{pod}:{}/proxy/stats",
+        subject.namespace,
+        names::HTTP_PORT
+    );
     let request = http::Request::get(path).body(Vec::new()).ok()?;
     match timeout(DEADLINE, client.request(request)).await {
         Ok(Ok(stats)) => Some(OriginSeen { pod, stats }),

@@ -50,14 +50,22 @@ pub async fn wait_steady(
         if trouble.is_empty() {
             agreed += 1;
             if agreed == IN_A_ROW {
-                return SteadyState { ok: true, detail: summary(&last), snapshot: last };
+                return SteadyState {
+                    ok: true,
+                    detail: summary(&last),
+                    snapshot: last,
+                };
             }
         } else {
             agreed = 0;
         }
         if Instant::now() >= end || stop.is_cancelled() {
             let waited = format!("not steady within {} s: ", deadline.as_secs());
-            return SteadyState { ok: false, detail: waited + &trouble.join("; "), snapshot: last };
+            return SteadyState {
+                ok: false,
+                detail: waited + &trouble.join("; "),
+                snapshot: last,
+            };
         }
         tokio::select! {
             () = sleep(PAUSE) => {}
@@ -79,7 +87,10 @@ fn troubles(seen: &Snapshot) -> Vec<String> {
     }
     for region in &status.regions {
         for role in region.roles.iter().filter(|r| r.ready < r.desired) {
-            trouble.push(format!("{} {}: {} of {} ready", region.name, role.role, role.ready, role.desired));
+            trouble.push(format!(
+                "{} {}: {} of {} ready",
+                region.name, role.role, role.ready, role.desired
+            ));
         }
     }
     if status.endpoints.channels.is_empty() {
@@ -90,9 +101,14 @@ fn troubles(seen: &Snapshot) -> Vec<String> {
 
 /// What does not answer although the status says that it should.
 async fn unreachable(seen: &Snapshot) -> Vec<String> {
-    let Some(status) = seen.platform.as_ref().and_then(|p| p.status.as_ref()) else { return Vec::new() };
+    let Some(status) = seen.platform.as_ref().and_then(|p| p.status.as_ref()) else {
+        return Vec::new();
+    };
     let channels = status.endpoints.channels.iter().map(|c| c.url.clone());
-    let edges = status.regions.iter().filter_map(|r| Some(format!("{}/healthz", r.url.as_ref()?)));
+    let edges = status
+        .regions
+        .iter()
+        .filter_map(|r| Some(format!("{}/healthz", r.url.as_ref()?)));
     let mut trouble = Vec::new();
     for url in channels.chain(edges) {
         if let Err(error) = probe(&url).await {
@@ -105,7 +121,10 @@ async fn unreachable(seen: &Snapshot) -> Vec<String> {
 /// Asks once; anything but a success is trouble.
 async fn probe(url: &str) -> Result<(), String> {
     let url = url.parse().map_err(|error| format!("{error}"))?;
-    let request = Request { deadlines: Deadlines::all(Duration::from_secs(2)), ..Request::get(url, Instant::now()) };
+    let request = Request {
+        deadlines: Deadlines::all(Duration::from_secs(2)),
+        ..Request::get(url, Instant::now())
+    };
     match fetch(&mut None, request, &Access::unlimited()).await {
         Ok(response) if (200..300).contains(&response.status) => Ok(()),
         Ok(response) => Err(format!("status {}", response.status)),

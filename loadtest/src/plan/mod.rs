@@ -111,22 +111,44 @@ pub fn plan(
     }
     let mut faults = Vec::with_capacity(scenario.faults.len());
     for fault in &scenario.faults {
-        let phase = phases.iter().find(|p| p.name == fault.start.phase).ok_or_else(|| PlanError::UnknownPhase {
-            fault: fault.name.clone(),
-            phase: fault.start.phase.clone(),
-            known: phases.iter().map(|p| format!("`{}`", p.name)).collect::<Vec<_>>().join(", "),
-        })?;
+        let phase = phases
+            .iter()
+            .find(|p| p.name == fault.start.phase)
+            .ok_or_else(|| PlanError::UnknownPhase {
+                fault: fault.name.clone(),
+                phase: fault.start.phase.clone(),
+                known: phases
+                    .iter()
+                    .map(|p| format!("`{}`", p.name))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })?;
         let inject_ms = phase.start_ms + millis(fault.start.after.0);
         let undo_ms = inject_ms + millis(fault.duration.0);
         if undo_ms > clock {
-            return Err(PlanError::FaultOutlastsRun { fault: fault.name.clone(), late_ms: undo_ms - clock });
+            return Err(PlanError::FaultOutlastsRun {
+                fault: fault.name.clone(),
+                late_ms: undo_ms - clock,
+            });
         }
-        let blast = blast(&fault.action, platform)
-            .map_err(|problem| PlanError::Target { fault: fault.name.clone(), problem })?;
-        faults.push(PlannedFault { fault: fault.clone(), inject_ms, undo_ms, blast });
+        let blast = blast(&fault.action, platform).map_err(|problem| PlanError::Target {
+            fault: fault.name.clone(),
+            problem,
+        })?;
+        faults.push(PlannedFault {
+            fault: fault.clone(),
+            inject_ms,
+            undo_ms,
+            blast,
+        });
     }
     faults.sort_by_key(|f| f.inject_ms);
-    Ok(Timeline { seed: seed.unwrap_or(scenario.seed), phases, faults, length_ms: clock })
+    Ok(Timeline {
+        seed: seed.unwrap_or(scenario.seed),
+        phases,
+        faults,
+        length_ms: clock,
+    })
 }
 
 impl Timeline {
@@ -192,13 +214,19 @@ mod tests {
     fn a_fault_must_end_within_the_run() {
         let mut scenario = scenario();
         scenario.faults[0].duration = "10m".parse().unwrap();
-        assert!(matches!(plan(&scenario, &platform(), None), Err(PlanError::FaultOutlastsRun { .. })));
+        assert!(matches!(
+            plan(&scenario, &platform(), None),
+            Err(PlanError::FaultOutlastsRun { .. })
+        ));
     }
 
     #[test]
     fn a_fault_must_aim_at_what_is_there() {
         let mut scenario = scenario();
         scenario.faults[0].action = showrunner_crds::scenario::FaultAction::RegionLoss { region: "mars".into() };
-        assert!(matches!(plan(&scenario, &platform(), None), Err(PlanError::Target { .. })));
+        assert!(matches!(
+            plan(&scenario, &platform(), None),
+            Err(PlanError::Target { .. })
+        ));
     }
 }

@@ -25,16 +25,28 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         if platform.regions.iter().any(|r| r.name == name) {
             return Ok(());
         }
-        let known = platform.regions.iter().map(|r| format!("`{}`", r.name)).collect::<Vec<_>>().join(", ");
+        let known = platform
+            .regions
+            .iter()
+            .map(|r| format!("`{}`", r.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         Err(format!("the platform has no region `{name}`; it has {known}"))
     };
     let role_in = |role: Role, region: Option<&String>| -> Result<(), String> {
         if let Some(region) = region {
             region_known(region)?;
         }
-        let here = platform.regions.iter().any(|r| region.is_none_or(|name| &r.name == name) && r.roles.contains(&role));
+        let here = platform
+            .regions
+            .iter()
+            .any(|r| region.is_none_or(|name| &r.name == name) && r.roles.contains(&role));
         let place = region.map_or_else(|| "the platform".to_owned(), |name| format!("region `{name}`"));
-        if here { Ok(()) } else { Err(format!("{place} has no {role}")) }
+        if here {
+            Ok(())
+        } else {
+            Err(format!("{place} has no {role}"))
+        }
     };
     let select = |role: Role, region: Option<&String>| {
         let mut selector = BTreeMap::from([(labels::ROLE.to_owned(), role.to_string())]);
@@ -46,8 +58,16 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
     match action {
         FaultAction::RegionLoss { region } => {
             region_known(region)?;
-            if platform.regions.iter().filter(|r| r.roles.contains(&Role::Edge)).count() < 2 {
-                return Err(format!("`{region}` is the only region with edges: its loss would leave no path to any viewer"));
+            if platform
+                .regions
+                .iter()
+                .filter(|r| r.roles.contains(&Role::Edge))
+                .count()
+                < 2
+            {
+                return Err(format!(
+                    "`{region}` is the only region with edges: its loss would leave no path to any viewer"
+                ));
             }
             Ok(Blast {
                 labels: BTreeMap::from([(labels::REGION.to_owned(), region.clone())]),
@@ -57,25 +77,39 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         }
         FaultAction::PodKill { role, region, count } => {
             role_in(*role, region.as_ref())?;
-            Ok(Blast { labels: select(*role, region.as_ref()), count: *count, regions_lost: Vec::new() })
+            Ok(Blast {
+                labels: select(*role, region.as_ref()),
+                count: *count,
+                regions_lost: Vec::new(),
+            })
         }
         FaultAction::NetworkDelay { role, region, .. } | FaultAction::NetworkPartition { role, region } => {
             role_in(*role, region.as_ref())?;
-            Ok(Blast { labels: select(*role, region.as_ref()), count: None, regions_lost: Vec::new() })
+            Ok(Blast {
+                labels: select(*role, region.as_ref()),
+                count: None,
+                regions_lost: Vec::new(),
+            })
         }
         FaultAction::CacheFlush { role, region } => {
             if !matches!(role, Role::Edge | Role::Shield) {
                 return Err(format!("cacheFlush takes `edge` or `shield`, found `{role}`"));
             }
             role_in(*role, region.as_ref())?;
-            Ok(Blast { labels: select(*role, region.as_ref()), count: None, regions_lost: Vec::new() })
+            Ok(Blast {
+                labels: select(*role, region.as_ref()),
+                count: None,
+                regions_lost: Vec::new(),
+            })
         }
         FaultAction::ServiceBrownOut { service, .. } => {
             let Some(found) = platform.services.iter().find(|s| &s.name == service) else {
                 return Err(format!("the platform has no service `{service}`"));
             };
             if found.url.is_some() {
-                return Err(format!("service `{service}` is run by others (it has a url): we do not break what is not ours"));
+                return Err(format!(
+                    "service `{service}` is run by others (it has a url): we do not break what is not ours"
+                ));
             }
             Ok(Blast {
                 labels: BTreeMap::from([(labels::SERVICE.to_owned(), service.clone())]),

@@ -1,10 +1,6 @@
 //! Charts over the run's time, as SVG.
 
-use plotters::{
-    coord::Shift,
-    prelude::*,
-    style::RGBColor,
-};
+use plotters::{coord::Shift, prelude::*, style::RGBColor};
 
 /// What is drawn.
 pub(super) struct Chart<'a> {
@@ -60,15 +56,21 @@ pub(super) fn draw(chart: &Chart<'_>) -> String {
     };
     match drawn {
         Ok(()) => svg,
-        Err(error) => format!("<p>{} could not be drawn: {}</p>", chart.title, super::html::escape(&error)),
+        Err(error) => format!(
+            "<p>{} could not be drawn: {}</p>",
+            chart.title,
+            super::html::escape(&error)
+        ),
     }
 }
 
-fn paint(
-    root: &DrawingArea<SVGBackend<'_>, Shift>,
-    chart: &Chart<'_>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let highest = chart.lines.iter().flat_map(|l| &l.points).map(|p| p.1).fold(1.0_f64, f64::max);
+fn paint(root: &DrawingArea<SVGBackend<'_>, Shift>, chart: &Chart<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    let highest = chart
+        .lines
+        .iter()
+        .flat_map(|l| &l.points)
+        .map(|p| p.1)
+        .fold(1.0_f64, f64::max);
     let font = ("sans-serif", 13).into_font();
     let mut area = ChartBuilder::on(root)
         .caption(chart.title, ("sans-serif", 16))
@@ -77,7 +79,10 @@ fn paint(
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..chart.length.max(1.0), 0.0..highest * 1.12)?;
     area.draw_series(chart.bands.iter().map(|band| {
-        Rectangle::new([(band.span.0, 0.0), (band.span.1, highest * 1.12)], RED.mix(0.10).filled())
+        Rectangle::new(
+            [(band.span.0, 0.0), (band.span.1, highest * 1.12)],
+            RED.mix(0.10).filled(),
+        )
     }))?;
     area.configure_mesh()
         .light_line_style(WHITE.mix(0.0))
@@ -88,18 +93,31 @@ fn paint(
         .x_labels(12)
         .y_labels(5)
         .draw()?;
-    area.draw_series(chart.marks.iter().map(|(at, _)| {
-        PathElement::new(vec![(*at, 0.0), (*at, highest * 1.12)], BLACK.mix(0.25))
-    }))?;
-    area.draw_series(chart.marks.iter().map(|(at, name)| Text::new(name.clone(), (*at + 0.5, highest * 1.10), font.clone())))?;
     area.draw_series(
         chart
-            .bands
+            .marks
             .iter()
-            .map(|band| Text::new(band.name.clone(), (band.span.0 + 0.5, highest), font.color(&RED.mix(0.8)))),
+            .map(|(at, _)| PathElement::new(vec![(*at, 0.0), (*at, highest * 1.12)], BLACK.mix(0.25))),
     )?;
+    area.draw_series(
+        chart
+            .marks
+            .iter()
+            .map(|(at, name)| Text::new(name.clone(), (*at + 0.5, highest * 1.10), font.clone())),
+    )?;
+    area.draw_series(chart.bands.iter().map(|band| {
+        Text::new(
+            band.name.clone(),
+            (band.span.0 + 0.5, highest),
+            font.color(&RED.mix(0.8)),
+        )
+    }))?;
     for (index, line) in chart.lines.iter().enumerate() {
-        let colour = if line.reference { BLACK.mix(0.45) } else { PALETTE[index % PALETTE.len()].to_rgba() };
+        let colour = if line.reference {
+            BLACK.mix(0.45)
+        } else {
+            PALETTE[index % PALETTE.len()].to_rgba()
+        };
         let style = colour.stroke_width(if line.reference { 1 } else { 2 });
         area.draw_series(LineSeries::new(line.points.iter().copied(), style))?
             .label(line.name.clone())

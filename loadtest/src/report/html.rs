@@ -77,32 +77,64 @@ fn gates(out: &mut String, verdict: &Verdict) {
 
 fn charts(out: &mut String, evidence: &Evidence, facts: &Facts) {
     let header = &evidence.header;
-    let Ok(timeline) = plan(&header.scenario, &header.platform, Some(header.seed)) else { return };
+    let Ok(timeline) = plan(&header.scenario, &header.platform, Some(header.seed)) else {
+        return;
+    };
     let seconds = |ms: i64| ms as f64 / 1000.0;
     let bands: Vec<Band> = facts
         .faults
         .iter()
         .filter_map(|f| {
-            Some(Band { name: f.name.clone(), span: (seconds(f.injected?), seconds(f.undone_at.unwrap_or(facts.end))) })
+            Some(Band {
+                name: f.name.clone(),
+                span: (seconds(f.injected?), seconds(f.undone_at.unwrap_or(facts.end))),
+            })
         })
         .collect();
-    let marks: Vec<(f64, String)> =
-        timeline.phases.iter().map(|p| (p.start_ms as f64 / 1000.0, p.name.clone())).collect();
+    let marks: Vec<(f64, String)> = timeline
+        .phases
+        .iter()
+        .map(|p| (p.start_ms as f64 / 1000.0, p.name.clone()))
+        .collect();
     let length = seconds(facts.end).max(timeline.length_ms as f64 / 1000.0);
     let chart = |title: &str, unit: &str, lines: Vec<Line>| {
-        draw(&Chart { title, unit, lines, bands: &bands, marks: &marks, length })
+        draw(&Chart {
+            title,
+            unit,
+            lines,
+            bands: &bands,
+            marks: &marks,
+            length,
+        })
     };
     let per_edge = f64::from(header.platform.edge.viewers_per_replica);
-    let target = (0..=timeline.length_ms / 1000).map(|s| (s as f64, f64::from(timeline.viewers_at(s * 1000)))).collect();
+    let target = (0..=timeline.length_ms / 1000)
+        .map(|s| (s as f64, f64::from(timeline.viewers_at(s * 1000))))
+        .collect();
     let mut audience = by_name(facts.pathways.iter().map(|((at, pathway), seen)| {
-        (pathway.clone(), (seconds(*at), f64::from(seen.playing + seen.stalled + seen.starting)))
+        (
+            pathway.clone(),
+            (seconds(*at), f64::from(seen.playing + seen.stalled + seen.starting)),
+        )
     }));
-    audience.push(Line { name: "scenario".into(), points: target, reference: true });
-    let mut ready: Vec<Line> =
-        by_name(facts.edges.iter().map(|((at, region), ready)| (region.clone(), (seconds(*at), f64::from(*ready)))));
+    audience.push(Line {
+        name: "scenario".into(),
+        points: target,
+        reference: true,
+    });
+    let mut ready: Vec<Line> = by_name(
+        facts
+            .edges
+            .iter()
+            .map(|((at, region), ready)| (region.clone(), (seconds(*at), f64::from(*ready)))),
+    );
     ready.push(Line {
         name: "needed in all".into(),
-        points: facts.watching.iter().map(|(at, n)| (seconds(*at), (f64::from(*n) / per_edge).ceil())).collect(),
+        points: facts
+            .watching
+            .iter()
+            .map(|(at, n)| (seconds(*at), (f64::from(*n) / per_edge).ceil()))
+            .collect(),
         reference: true,
     });
     let mut stalled: BTreeMap<i64, f64> = BTreeMap::new();
@@ -115,8 +147,24 @@ fn charts(out: &mut String, evidence: &Evidence, facts: &Facts) {
     for svg in [
         chart("Viewers by pathway", "viewers", audience),
         chart("Ready edges by region", "edges", ready),
-        chart("Stalled viewers", "viewers", vec![Line { name: "stalled".into(), points: stalled, reference: false }]),
-        chart("Segment time to last byte, p95", "ms", vec![Line { name: "p95".into(), points: latency, reference: false }]),
+        chart(
+            "Stalled viewers",
+            "viewers",
+            vec![Line {
+                name: "stalled".into(),
+                points: stalled,
+                reference: false,
+            }],
+        ),
+        chart(
+            "Segment time to last byte, p95",
+            "ms",
+            vec![Line {
+                name: "p95".into(),
+                points: latency,
+                reference: false,
+            }],
+        ),
     ] {
         let _ = write!(out, "<figure>{svg}</figure>");
     }
@@ -127,38 +175,71 @@ fn by_name(points: impl Iterator<Item = (String, (f64, f64))>) -> Vec<Line> {
     for (name, point) in points {
         lines.entry(name).or_default().push(point);
     }
-    lines.into_iter().map(|(name, points)| Line { name, points, reference: false }).collect()
+    lines
+        .into_iter()
+        .map(|(name, points)| Line {
+            name,
+            points,
+            reference: false,
+        })
+        .collect()
 }
 
 fn faults(out: &mut String, evidence: &Evidence) {
-    rows(out, "Faults", &["time", "fault", "stage", "detail"], evidence.records.iter().filter_map(|r| match &r.event {
-        Event::Fault { name, stage, detail } => {
-            Some(vec![moment(r.t), name.clone(), format!("{stage:?}").to_lowercase(), detail.clone()])
-        }
-        _ => None,
-    }));
+    rows(
+        out,
+        "Faults",
+        &["time", "fault", "stage", "detail"],
+        evidence.records.iter().filter_map(|r| match &r.event {
+            Event::Fault { name, stage, detail } => Some(vec![
+                moment(r.t),
+                name.clone(),
+                format!("{stage:?}").to_lowercase(),
+                detail.clone(),
+            ]),
+            _ => None,
+        }),
+    );
 }
 
 fn conditions(out: &mut String, evidence: &Evidence) {
-    rows(out, "Conditions of the platform", &["time", "condition", "status", "reason", "message"], evidence.records.iter().filter_map(|r| {
-        match &r.event {
-            Event::Condition(c) => {
-                Some(vec![moment(r.t), c.condition.clone(), c.status.clone(), c.reason.clone(), c.message.clone()])
-            }
+    rows(
+        out,
+        "Conditions of the platform",
+        &["time", "condition", "status", "reason", "message"],
+        evidence.records.iter().filter_map(|r| match &r.event {
+            Event::Condition(c) => Some(vec![
+                moment(r.t),
+                c.condition.clone(),
+                c.status.clone(),
+                c.reason.clone(),
+                c.message.clone(),
+            ]),
             _ => None,
-        }
-    }));
+        }),
+    );
 }
 
 fn events(out: &mut String, evidence: &Evidence) {
-    rows(out, "Events of the cluster", &["time", "severity", "reason", "object", "message"], evidence.records.iter().filter_map(|r| {
-        match &r.event {
-            Event::Kube(e) => {
-                Some(vec![moment(r.t), e.severity.clone(), e.reason.clone(), e.object.clone(), e.message.clone()])
-            }
-            _ => None,
-        }
-    }).take(EVENTS_SHOWN));
+    rows(
+        out,
+        "Events of the cluster",
+        &["time", "severity", "reason", "object", "message"],
+        evidence
+            .records
+            .iter()
+            .filter_map(|r| match &r.event {
+                Event::Kube(e) => Some(vec![
+                    moment(r.t),
+                    e.severity.clone(),
+                    e.reason.clone(),
+                    e.object.clone(),
+                    e.message.clone(),
+                ]),
+                _ => None,
+            })
+            .take(EVENTS_SHOWN),
+    );
 }
 
 fn rows(out: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
@@ -172,7 +253,10 @@ fn rows(out: &mut String, title: &str, heads: &[&str], rows: impl Iterator<Item 
         return;
     }
     let heads: String = heads.iter().map(|h| format!("<th>{h}</th>")).collect();
-    let _ = write!(out, "<details open><summary><h2>{title}</h2></summary><table><tr>{heads}</tr>{body}</table></details>");
+    let _ = write!(
+        out,
+        "<details open><summary><h2>{title}</h2></summary><table><tr>{heads}</tr>{body}</table></details>"
+    );
 }
 
 fn moment(t: i64) -> String {
@@ -182,7 +266,10 @@ fn moment(t: i64) -> String {
 
 /// Text that cannot become markup.
 pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 const STYLE: &str = "

@@ -15,12 +15,19 @@ pub fn junit(verdict: &Verdict) -> Result<String, quick_junit::SerializeError> {
         };
         let mut case = TestCase::new(gate.name.clone(), status);
         case.set_classname(format!("showrunner.{}", verdict.scenario));
-        case.set_system_out(format!("{} — measured {} over {} samples. {}", gate.asks, gate.measured, gate.samples, gate.because));
+        case.set_system_out(format!(
+            "{} — measured {} over {} samples. {}",
+            gate.asks, gate.measured, gate.samples, gate.because
+        ));
         suite.add_test_case(case);
     }
     let whole = match (verdict.undone, verdict.doubts.is_empty()) {
         (true, true) => TestCaseStatus::success(),
-        (false, _) => status(NonSuccessKind::Failure, "undo not verified", "not every fault is known to be undone"),
+        (false, _) => status(
+            NonSuccessKind::Failure,
+            "undo not verified",
+            "not every fault is known to be undone",
+        ),
         (true, false) => status(NonSuccessKind::Error, "inconclusive", &verdict.doubts.join("; ")),
     };
     let mut case = TestCase::new("the run itself", whole);
@@ -33,7 +40,9 @@ pub fn junit(verdict: &Verdict) -> Result<String, quick_junit::SerializeError> {
 
 fn status(kind: NonSuccessKind, message: &str, description: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
-    status.set_message(message.to_owned()).set_description(description.to_owned());
+    status
+        .set_message(message.to_owned())
+        .set_description(description.to_owned());
     status
 }
 
@@ -46,7 +55,14 @@ mod tests {
     #[test]
     fn failures_and_errors_are_told_apart() {
         let xml = junit(&verdict()).unwrap();
-        assert_eq!((xml.matches("<failure").count(), xml.matches("<error").count()), (1, 1), "{xml}");
-        assert!(xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#), "{xml}");
+        assert_eq!(
+            (xml.matches("<failure").count(), xml.matches("<error").count()),
+            (1, 1),
+            "{xml}"
+        );
+        assert!(
+            xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#),
+            "{xml}"
+        );
     }
 }

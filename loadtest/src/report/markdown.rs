@@ -14,7 +14,10 @@ pub fn markdown(verdict: &Verdict) -> String {
         "Run `{}` of scenario `{}` on platform `{}`, seed {}.\n",
         verdict.run, verdict.scenario, verdict.platform, verdict.seed
     );
-    let _ = writeln!(out, "| | gate | asks | measured | samples | evidence |\n|---|---|---|---|---:|---|");
+    let _ = writeln!(
+        out,
+        "| | gate | asks | measured | samples | evidence |\n|---|---|---|---|---:|---|"
+    );
     for gate in &verdict.gates {
         let mark = match gate.outcome {
             Outcome::Pass => "✅",

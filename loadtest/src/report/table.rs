@@ -13,14 +13,22 @@ pub fn table(verdict: &Verdict, colour: bool) -> String {
             Outcome::Fail => "31",
             Outcome::Inconclusive => "33",
         };
-        if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     };
     let width = |of: fn(&crate::judge::GateResult) -> &str| {
         verdict.gates.iter().map(|g| of(g).chars().count()).max().unwrap_or(0)
     };
     let (name, measured) = (width(|g| &g.name), width(|g| &g.measured));
     let mut out = String::new();
-    let _ = writeln!(out, "\n{} · platform {} · seed {}\n", verdict.title, verdict.platform, verdict.seed);
+    let _ = writeln!(
+        out,
+        "\n{} · platform {} · seed {}\n",
+        verdict.title, verdict.platform, verdict.seed
+    );
     for gate in &verdict.gates {
         let mark = match gate.outcome {
             Outcome::Pass => "✔ pass        ",
@@ -44,9 +52,17 @@ pub fn table(verdict: &Verdict, colour: bool) -> String {
         let _ = writeln!(out, "\n  {} {doubt}", paint(Outcome::Inconclusive, "doubt:"));
     }
     if !verdict.undone {
-        let _ = writeln!(out, "\n  {} not every fault is known to be undone", paint(Outcome::Fail, "undo:"));
+        let _ = writeln!(
+            out,
+            "\n  {} not every fault is known to be undone",
+            paint(Outcome::Fail, "undo:")
+        );
     }
-    let _ = writeln!(out, "\n  verdict: {}", paint(verdict.outcome, &verdict.outcome.to_string()));
+    let _ = writeln!(
+        out,
+        "\n  verdict: {}",
+        paint(verdict.outcome, &verdict.outcome.to_string())
+    );
     out
 }
 

@@ -37,18 +37,28 @@ pub(super) fn scaling(
     let covered = facts.edge_moments().filter(|at| *at >= start && *at <= due).find(|at| {
         let (ready, watching) = (facts.ready_edges_at(*at), facts.watching_at(*at));
         // Capacity for the surge's whole audience, not for whoever has arrived so far.
-        ready.zip(watching).is_some_and(|(ready, watching)| ready >= watching.max(audience).div_ceil(per_edge))
+        ready
+            .zip(watching)
+            .is_some_and(|(ready, watching)| ready >= watching.max(audience).div_ceil(per_edge))
     });
-    let peak = facts.edge_moments().filter_map(|at| facts.ready_edges_at(at)).max().unwrap_or(0);
+    let peak = facts
+        .edge_moments()
+        .filter_map(|at| facts.ready_edges_at(at))
+        .max()
+        .unwrap_or(0);
     let end = facts.ready_edges_at(i64::MAX).unwrap_or(peak);
     let back = end * 100 <= peak * back_to_percent;
     let samples = facts.edge_moments().count();
     let measured = match covered {
-        Some(at) => format!("{:+.0} s, {before}→{peak}→{end}", (at - phase.end_ms as i64) as f64 / 1000.0),
+        Some(at) => format!(
+            "{:+.0} s, {before}→{peak}→{end}",
+            (at - phase.end_ms as i64) as f64 / 1000.0
+        ),
         None => format!("not in time, {before}→{peak}→{end}"),
     };
-    let mut because =
-        format!("{audience} viewers need {needed} edges of {per_edge}; {before} ready before the surge, {peak} at the peak, {end} at the end");
+    let mut because = format!(
+        "{audience} viewers need {needed} edges of {per_edge}; {before} ready before the surge, {peak} at the peak, {end} at the end"
+    );
     if !back {
         because += &format!("; more than {back_to_percent} % of the peak were kept");
     }
@@ -78,22 +88,34 @@ mod tests {
 
     #[test]
     fn scaled_in_time_and_back_passes() {
-        assert_eq!(run(&[(0, 1), (10_000, 1), (25_000, 4), (40_000, 4), (59_000, 1)]).outcome, Outcome::Pass);
+        assert_eq!(
+            run(&[(0, 1), (10_000, 1), (25_000, 4), (40_000, 4), (59_000, 1)]).outcome,
+            Outcome::Pass
+        );
     }
 
     #[test]
     fn frozen_fails() {
-        assert_eq!(run(&[(0, 1), (10_000, 1), (25_000, 1), (40_000, 1), (59_000, 1)]).outcome, Outcome::Fail);
+        assert_eq!(
+            run(&[(0, 1), (10_000, 1), (25_000, 1), (40_000, 1), (59_000, 1)]).outcome,
+            Outcome::Fail
+        );
     }
 
     #[test]
     fn too_late_fails() {
-        assert_eq!(run(&[(0, 1), (10_000, 1), (39_000, 3), (41_000, 4), (59_000, 1)]).outcome, Outcome::Fail);
+        assert_eq!(
+            run(&[(0, 1), (10_000, 1), (39_000, 3), (41_000, 4), (59_000, 1)]).outcome,
+            Outcome::Fail
+        );
     }
 
     #[test]
     fn never_given_back_fails() {
-        assert_eq!(run(&[(0, 1), (10_000, 1), (25_000, 4), (59_000, 4)]).outcome, Outcome::Fail);
+        assert_eq!(
+            run(&[(0, 1), (10_000, 1), (25_000, 4), (59_000, 4)]).outcome,
+            Outcome::Fail
+        );
     }
 
     #[test]

@@ -53,7 +53,14 @@ mod tests {
     #[test]
     fn the_ratio_is_by_bytes_and_strictly_above() {
         let mut facts = facts(vec![]);
-        facts.cache.insert(0, CacheBytes { hit: 95, miss: 5, requests: 100 });
+        facts.cache.insert(
+            0,
+            CacheBytes {
+                hit: 95,
+                miss: 5,
+                requests: 100,
+            },
+        );
         assert_eq!(hit_ratio(&facts, (0, 10), 94.9).outcome, Outcome::Pass);
         assert_eq!(hit_ratio(&facts, (0, 10), 95.0).outcome, Outcome::Fail);
         assert_eq!(hit_ratio(&facts, (5, 10), 10.0).outcome, Outcome::Inconclusive);
@@ -63,10 +70,24 @@ mod tests {
     fn one_repeat_fails() {
         let mut facts = facts(vec![]);
         let mut stats = OriginStats::default();
-        stats.shields.insert("eu-shield".into(), ShieldFetches { objects: 10, fetches: 10, max_per_object: 1 });
+        stats.shields.insert(
+            "eu-shield".into(),
+            ShieldFetches {
+                objects: 10,
+                fetches: 10,
+                max_per_object: 1,
+            },
+        );
         facts.origins.insert("eu-origin-0".into(), stats.clone());
         assert_eq!(origin_fetches(&facts, 1).outcome, Outcome::Pass);
-        stats.shields.insert("us-shield".into(), ShieldFetches { objects: 10, fetches: 11, max_per_object: 2 });
+        stats.shields.insert(
+            "us-shield".into(),
+            ShieldFetches {
+                objects: 10,
+                fetches: 11,
+                max_per_object: 2,
+            },
+        );
         facts.origins.insert("us-origin-0".into(), stats);
         assert_eq!(origin_fetches(&facts, 1).outcome, Outcome::Fail);
     }

@@ -15,12 +15,16 @@ pub(super) fn time(facts: &Facts, timeline: &Timeline, fault: &str, limit: Durat
     };
     let lost = &planned.blast.regions_lost;
     if lost.is_empty() {
-        return Finding::nothing(format!("fault `{fault}` takes no region away: there is nothing to fail over from"));
+        return Finding::nothing(format!(
+            "fault `{fault}` takes no region away: there is nothing to fail over from"
+        ));
     }
     let limit_ms = limit.as_millis() as i64;
     let (mut affected, mut late, mut worst) = (0_usize, 0_usize, 0_i64);
     for session in &facts.sessions {
-        let there = session.pathway_at(injected).is_some_and(|p| lost.iter().any(|l| l == p));
+        let there = session
+            .pathway_at(injected)
+            .is_some_and(|p| lost.iter().any(|l| l == p));
         // Who leaves before the limit is no witness, unless an error made them leave.
         let stays = session.end(facts.end) >= injected + limit_ms || session.fatal.is_some();
         if !there || session.started > injected || session.end(facts.end) < injected || !stays {
@@ -44,12 +48,20 @@ pub(super) fn time(facts: &Facts, timeline: &Timeline, fault: &str, limit: Durat
     if affected == 0 {
         return Finding::nothing(format!("nobody watched from {} when it was lost", lost.join(", ")));
     }
-    let never = if worst == 0 { "never".to_owned() } else { format!("worst {}", seconds(worst)) };
+    let never = if worst == 0 {
+        "never".to_owned()
+    } else {
+        format!("worst {}", seconds(worst))
+    };
     Finding::new(
         late == 0,
         format!("{}/{affected} in time, {never}", affected - late),
         affected,
-        format!("{late} of {affected} viewers of {} did not play from elsewhere within {}", lost.join(", "), seconds(limit_ms)),
+        format!(
+            "{late} of {affected} viewers of {} did not play from elsewhere within {}",
+            lost.join(", "),
+            seconds(limit_ms)
+        ),
     )
 }
 
@@ -77,7 +89,12 @@ mod tests {
             undone_at: Some(40_000),
             failed: None,
         }];
-        time(&facts, &plan(&scenario(), &platform(), None).unwrap(), "lose-eu", Duration::from_secs(10))
+        time(
+            &facts,
+            &plan(&scenario(), &platform(), None).unwrap(),
+            "lose-eu",
+            Duration::from_secs(10),
+        )
     }
 
     #[test]
@@ -96,6 +113,9 @@ mod tests {
     fn without_the_fault_there_is_nothing_to_judge() {
         let facts = facts(vec![session(0, 0, Some(1), 60_000)]);
         let timeline = plan(&scenario(), &platform(), None).unwrap();
-        assert_eq!(time(&facts, &timeline, "lose-eu", Duration::from_secs(10)).outcome, Outcome::Inconclusive);
+        assert_eq!(
+            time(&facts, &timeline, "lose-eu", Duration::from_secs(10)).outcome,
+            Outcome::Inconclusive
+        );
     }
 }

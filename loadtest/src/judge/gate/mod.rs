@@ -25,12 +25,22 @@ pub(super) struct Finding {
 impl Finding {
     fn new(pass: bool, measured: impl Into<String>, samples: usize, because: impl Into<String>) -> Self {
         let outcome = if pass { Outcome::Pass } else { Outcome::Fail };
-        Self { outcome, measured: measured.into(), samples: samples as u64, because: because.into() }
+        Self {
+            outcome,
+            measured: measured.into(),
+            samples: samples as u64,
+            because: because.into(),
+        }
     }
 
     /// Nothing was measured. There is no way from here to a pass.
     fn nothing(because: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Inconclusive, measured: "no data".into(), samples: 0, because: because.into() }
+        Self {
+            outcome: Outcome::Inconclusive,
+            measured: "no data".into(),
+            samples: 0,
+            because: because.into(),
+        }
     }
 }
 
@@ -43,9 +53,11 @@ pub(super) fn judge(gate: &Gate, facts: &Facts, timeline: &Timeline, platform: &
             GateCheck::FatalSessions { at_most } => quality::fatal(facts, window, *at_most),
             GateCheck::StreamGap { below } => quality::gap(facts, window, below.0),
             GateCheck::FailoverTime { fault, within } => failover::time(facts, timeline, fault, within.0),
-            GateCheck::EdgeScaling { surge, within, back_to_percent } => {
-                capacity::scaling(facts, timeline, platform, surge, within.0, *back_to_percent)
-            }
+            GateCheck::EdgeScaling {
+                surge,
+                within,
+                back_to_percent,
+            } => capacity::scaling(facts, timeline, platform, surge, within.0, *back_to_percent),
             GateCheck::SegmentHitRatio { above_percent } => delivery::hit_ratio(facts, window, *above_percent),
             GateCheck::OriginFetches { at_most_per_object } => delivery::origin_fetches(facts, *at_most_per_object),
             GateCheck::FaultsUndone {} => undone::judge(facts),
@@ -55,7 +67,10 @@ pub(super) fn judge(gate: &Gate, facts: &Facts, timeline: &Timeline, platform: &
     let (outcome, because) = if enough || finding.outcome == Outcome::Inconclusive {
         (finding.outcome, finding.because)
     } else {
-        let few = format!("{} samples, the gate asks for {}; {}", finding.samples, gate.min_samples, finding.because);
+        let few = format!(
+            "{} samples, the gate asks for {}; {}",
+            finding.samples, gate.min_samples, finding.because
+        );
         (Outcome::Inconclusive, few)
     };
     GateResult {

@@ -38,7 +38,9 @@ pub(super) fn startup(facts: &Facts, (from, to): (i64, i64), percentile: f64, be
 /// Nearest-rank percentile of sorted values.
 fn nearest_rank(sorted: &[i64], percentile: f64) -> Option<i64> {
     let rank = (percentile / 100.0 * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied()
+    sorted
+        .get(rank.saturating_sub(1).min(sorted.len().saturating_sub(1)))
+        .copied()
 }
 
 /// Stalled time over stalled and playing time, of all sessions, clipped to the window.
@@ -50,7 +52,11 @@ pub(super) fn rebuffer(facts: &Facts, window: (i64, i64), below_percent: f64) ->
         if whole == 0 {
             continue;
         }
-        let lost: i64 = session.stalls.iter().map(|&(a, b)| overlap((a, b.unwrap_or(session.end(facts.end))), window)).sum();
+        let lost: i64 = session
+            .stalls
+            .iter()
+            .map(|&(a, b)| overlap((a, b.unwrap_or(session.end(facts.end))), window))
+            .sum();
         sessions += 1;
         hit += usize::from(lost > 0);
         stalled += lost;
@@ -64,15 +70,27 @@ pub(super) fn rebuffer(facts: &Facts, window: (i64, i64), below_percent: f64) ->
         ratio < below_percent,
         format!("{ratio:.2} %"),
         sessions,
-        format!("{} stalled of {} watched; {hit} of {sessions} sessions stalled", seconds(stalled), seconds(watched)),
+        format!(
+            "{} stalled of {} watched; {hit} of {sessions} sessions stalled",
+            seconds(stalled),
+            seconds(watched)
+        ),
     )
 }
 
 /// Sessions that ended with a fatal error in the window.
 pub(super) fn fatal(facts: &Facts, (from, to): (i64, i64), at_most: u32) -> Finding {
-    let began = facts.sessions.iter().filter(|s| s.started < to && s.end(facts.end) >= from).count();
-    let fatal: Vec<_> =
-        facts.sessions.iter().filter_map(|s| s.fatal.as_ref()).filter(|(at, _)| (from..to).contains(at)).collect();
+    let began = facts
+        .sessions
+        .iter()
+        .filter(|s| s.started < to && s.end(facts.end) >= from)
+        .count();
+    let fatal: Vec<_> = facts
+        .sessions
+        .iter()
+        .filter_map(|s| s.fatal.as_ref())
+        .filter(|(at, _)| (from..to).contains(at))
+        .collect();
     if began == 0 {
         return Finding::nothing("no session in the window");
     }
@@ -86,12 +104,19 @@ pub(super) fn fatal(facts: &Facts, (from, to): (i64, i64), at_most: u32) -> Find
 /// The longest time that a viewer saw no new segment. A session tells its worst gap only, not when it was: a session that
 /// watched in the window counts with its worst gap wherever that lay, which can only make the gate stricter.
 pub(super) fn gap(facts: &Facts, (from, to): (i64, i64), below: Duration) -> Finding {
-    let watched: Vec<_> =
-        facts.sessions.iter().filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from).collect();
+    let watched: Vec<_> = facts
+        .sessions
+        .iter()
+        .filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from)
+        .collect();
     if watched.is_empty() {
         return Finding::nothing("nobody watched in the window");
     }
-    let worst = watched.iter().flat_map(|s| s.gaps.iter().map(|(_, ms)| *ms)).max().unwrap_or(0);
+    let worst = watched
+        .iter()
+        .flat_map(|s| s.gaps.iter().map(|(_, ms)| *ms))
+        .max()
+        .unwrap_or(0);
     Finding::new(
         worst < below.as_millis() as i64,
         seconds(worst),
@@ -117,16 +142,27 @@ mod tests {
 
     #[test]
     fn startup_is_judged_at_its_percentile() {
-        let sessions = (0..100).map(|i| session(i, 0, Some(i64::try_from(i).unwrap() * 10), 60_000)).collect();
+        let sessions = (0..100)
+            .map(|i| session(i, 0, Some(i64::try_from(i).unwrap() * 10), 60_000))
+            .collect();
         let facts = facts(sessions);
-        assert_eq!(startup(&facts, ALL, 95.0, Duration::from_millis(941)).outcome, Outcome::Pass);
-        assert_eq!(startup(&facts, ALL, 95.0, Duration::from_millis(940)).outcome, Outcome::Fail);
+        assert_eq!(
+            startup(&facts, ALL, 95.0, Duration::from_millis(941)).outcome,
+            Outcome::Pass
+        );
+        assert_eq!(
+            startup(&facts, ALL, 95.0, Duration::from_millis(940)).outcome,
+            Outcome::Fail
+        );
     }
 
     #[test]
     fn who_never_got_a_picture_counts_against_startup() {
         let facts = facts(vec![session(0, 0, None, 60_000), session(1, 0, Some(100), 60_000)]);
-        assert_eq!(startup(&facts, ALL, 95.0, Duration::from_secs(2)).outcome, Outcome::Fail);
+        assert_eq!(
+            startup(&facts, ALL, 95.0, Duration::from_secs(2)).outcome,
+            Outcome::Fail
+        );
     }
 
     #[test]
@@ -163,7 +199,10 @@ mod tests {
         let facts = facts(vec![one]);
         assert_eq!(gap(&facts, ALL, Duration::from_secs(12)).outcome, Outcome::Fail);
         assert_eq!(gap(&facts, ALL, Duration::from_secs(13)).outcome, Outcome::Pass);
-        assert_eq!(gap(&facts, (200_000, 300_000), Duration::from_secs(5)).outcome, Outcome::Inconclusive);
+        assert_eq!(
+            gap(&facts, (200_000, 300_000), Duration::from_secs(5)).outcome,
+            Outcome::Inconclusive
+        );
     }
 
     #[test]

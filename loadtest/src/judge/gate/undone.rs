@@ -17,12 +17,23 @@ pub(super) fn judge(facts: &Facts) -> Finding {
         .filter(|f| !f.undone() || f.failed.is_some())
         .map(|f| format!("`{}`: {}", f.name, f.failed.as_deref().unwrap_or("no word of its undo")))
         .collect();
-    let measured = format!("{}/{} undone", injected.iter().filter(|f| f.undone()).count(), injected.len());
+    let measured = format!(
+        "{}/{} undone",
+        injected.iter().filter(|f| f.undone()).count(),
+        injected.len()
+    );
     match facts.steady(SteadyStage::After) {
         None => Finding::nothing("the steady state afterwards was not looked at"),
-        Some((true, detail)) if failed.is_empty() => Finding::new(true, measured, injected.len(), format!("steady again: {detail}")),
+        Some((true, detail)) if failed.is_empty() => {
+            Finding::new(true, measured, injected.len(), format!("steady again: {detail}"))
+        }
         Some((true, _)) => Finding::new(false, measured, injected.len(), failed.join("; ")),
-        Some((false, detail)) => Finding::new(false, format!("{measured}, not steady"), injected.len(), detail.to_owned()),
+        Some((false, detail)) => Finding::new(
+            false,
+            format!("{measured}, not steady"),
+            injected.len(),
+            detail.to_owned(),
+        ),
     }
 }
 
@@ -33,7 +44,12 @@ mod tests {
 
     fn run(undone_at: Option<i64>, steady: Option<bool>) -> Outcome {
         let mut facts = facts(vec![]);
-        facts.faults = vec![FaultSpan { name: "f".into(), injected: Some(1), undone_at, failed: None }];
+        facts.faults = vec![FaultSpan {
+            name: "f".into(),
+            injected: Some(1),
+            undone_at,
+            failed: None,
+        }];
         if let Some(ok) = steady {
             facts.steady.push((SteadyStage::After, ok, "detail".into()));
         }
