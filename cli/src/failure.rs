@@ -1,6 +1,6 @@
 //! From a command's end to words and an exit code.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use showrunner_loadtest::judge::exit;
 
@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// The same, and what failed beside it.
+    pub(crate) fn and(self, also: &Failure) -> Self {
+        Self {
+            message: format!("{}\nand: {}", self.message.trim_end(), also.message),
+            code: self.code,
+        }
+    }
+
     /// With an exit code of its own.
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
         Self {
@@ -43,7 +51,7 @@ pub(crate) fn report(result: Result<u8, Failure>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("{}", failure.message.trim_end());
+            let _ = writeln!(std::io::stderr(), "{}", failure.message.trim_end());
             ExitCode::from(failure.code)
         }
     }

@@ -1,5 +1,7 @@
 //! Ctrl-C, SIGTERM and SIGHUP.
 
+use std::io::Write;
+
 use showrunner_loadtest::audience::interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,10 @@ pub(crate) fn stop_token() -> Result<CancellationToken, Failure> {
     let announced = stop.clone();
     tokio::spawn(async move {
         announced.cancelled().await;
-        eprintln!("stopping: faults are undone and processes ended first");
+        let _ = writeln!(
+            std::io::stderr(),
+            "stopping: faults are undone and processes ended first"
+        );
     });
     Ok(stop)
 }

@@ -89,8 +89,11 @@ impl Stage {
         let sandbox = Sandbox::start(config).await.map_err(|e| infrastructure(&e))?;
         // Before the operator: it watches what these define.
         if let Err(error) = sandbox.install(all_crds()).await {
-            sandbox.stop().await.map_err(|e| infrastructure(&e))?;
-            return Err(infrastructure(&error));
+            let failure = infrastructure(&error);
+            return Err(match sandbox.stop().await {
+                Ok(()) => failure,
+                Err(also) => failure.and(&infrastructure(&also)),
+            });
         }
         let namespace = file.platform.namespace().unwrap_or_else(|| "default".to_owned());
         let stop = CancellationToken::new();
@@ -112,8 +115,11 @@ impl Stage {
         match stage.furnish(file).await {
             Ok(()) => Ok(stage),
             Err(failure) => {
-                stage.strike().await?;
-                Err(failure)
+                // Why it failed is what the user needs; that the clean-up failed too is said beside it.
+                match stage.strike().await {
+                    Ok(()) => Err(failure),
+                    Err(also) => Err(failure.and(&also)),
+                }
             }
         }
     }
@@ -185,5 +191,11 @@ where
     api.patch(&name, &PatchParams::apply("showrunner-cli"), &Patch::Apply(&object))
         .await
         .map(drop)
-        .map_err(|error| Failure::invalid(format!("{} {name} was refused: {error}", K::kind(&()))))
+        .map_err(|error| {
+            let message = format!("{} {name} was refused: {error}", K::kind(&()));
+            match error {
+                kube::Error::Api(status) if (400..500).contains(&status.code) => Failure::invalid(message),
+                _ => Failure::infrastructure(message),
+            }
+        })
 }

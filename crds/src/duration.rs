@@ -12,9 +12,12 @@ pub struct GoDuration(pub Duration);
 /// The pattern the schema states for [`GoDuration`].
 pub const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 
+/// Longest duration that is accepted: four weeks. Sums of a few such never overflow.
+const LONGEST_SECONDS: f64 = 28.0 * 86_400.0;
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not a duration; write for example `90s`, `1m30s` or `500ms`")]
+#[error("`{found}` is not a duration; write for example `90s`, `1m30s` or `500ms` (at most four weeks)")]
 pub struct DurationError {
     found: String,
 }
@@ -65,6 +68,9 @@ impl FromStr for GoDuration {
                     _ => return Err(error()),
                 };
             rest = &rest[unit_end..];
+        }
+        if total > LONGEST_SECONDS {
+            return Err(error());
         }
         // Whole milliseconds: what the notation can state, and what survives a round trip.
         Duration::try_from_secs_f64((total * 1000.0).round() / 1000.0)
@@ -142,7 +148,17 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_duration() {
-        for text in ["", "10", "s", "-1s", "1x", "1 s", "1..2s", "999999999999999999999h"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "-1s",
+            "1x",
+            "1 s",
+            "1..2s",
+            "673h",
+            "999999999999999999999h",
+        ] {
             assert!(text.parse::<GoDuration>().is_err(), "{text}");
         }
     }

@@ -91,17 +91,28 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts API server, controllers, nodes and the Chaos Mesh resources.
+    /// Starts API server, controllers, nodes and the fault controller. What a failing start has made is taken away again.
     pub async fn start(config: SandboxConfig) -> Result<Self, SandboxError> {
-        let root = config.root;
+        let (root, kubeconfig) = (config.root.clone(), config.kubeconfig.clone());
+        refuse_foreign(&kubeconfig)?;
         std::fs::create_dir_all(&root).map_err(SandboxError::io(format!("cannot create {}", root.display())))?;
+        let stop = CancellationToken::new();
+        let started = Self::assemble(config, stop.clone()).await;
+        if started.is_err() {
+            stop.cancel();
+            remove(&kubeconfig, &root);
+        }
+        started
+    }
+
+    async fn assemble(config: SandboxConfig, stop: CancellationToken) -> Result<Self, SandboxError> {
+        let root = config.root;
         let api = ApiServer::new(ApiServerConfig::default());
         let listening = api.listen(config.listen).await.map_err(SandboxError::io(format!(
             "the API server cannot listen on {}",
             config.listen
         )))?;
         write_kubeconfig(&config.kubeconfig, &api.kubeconfig_yaml(listening.addr()))?;
-        let stop = CancellationToken::new();
         let client = api.client("default");
         let runtime_config = RuntimeConfig {
             images: config.images,
@@ -223,17 +234,36 @@ impl Sandbox {
         let stopped = self.runtime.stop(STOP).await;
         self.chaos.abort();
         drop(self.listening);
-        for (path, removed) in [
-            (&self.kubeconfig, std::fs::remove_file(&self.kubeconfig)),
-            (&self.root, std::fs::remove_dir_all(&self.root)),
-        ] {
-            if let Err(error) = removed
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                warn!(%error, path = %path.display(), "cannot be removed");
-            }
-        }
+        remove(&self.kubeconfig, &self.root);
         stopped.map_err(|error| SandboxError::Nodes(error.to_string()))
+    }
+}
+
+/// Marks a kubeconfig as a sandbox's.
+const OURS: &str = "current-context: sandbox\n";
+
+/// A kubeconfig that is somebody's must not be overwritten, and not be removed at the end.
+fn refuse_foreign(path: &std::path::Path) -> Result<(), SandboxError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if !text.contains(OURS) => Err(SandboxError::Io {
+            what: format!("{} is not a sandbox's kubeconfig; name another file", path.display()),
+            source: std::io::ErrorKind::AlreadyExists.into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a sandbox wrote.
+fn remove(kubeconfig: &std::path::Path, root: &std::path::Path) {
+    for (path, removed) in [
+        (kubeconfig, std::fs::remove_file(kubeconfig)),
+        (root, std::fs::remove_dir_all(root)),
+    ] {
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(%error, path = %path.display(), "cannot be removed");
+        }
     }
 }
 

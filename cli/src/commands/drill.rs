@@ -58,6 +58,24 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
         .clone()
         .unwrap_or_else(|| Path::new("target/drills").join(&run));
     std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
+    for stale in [
+        "evidence.jsonl",
+        "verdict.json",
+        "junit.xml",
+        "summary.md",
+        "report.html",
+        "journal.jsonl",
+    ] {
+        match std::fs::remove_file(dir.join(stale)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::infrastructure(format!(
+                    "{}: {error}",
+                    dir.join(stale).display()
+                )));
+            }
+            _ => {}
+        }
+    }
     let live = Live::new(std::io::stderr().is_terminal());
     live.say(&format!(
         "{} · platform {} · seed {}",

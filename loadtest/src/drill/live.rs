@@ -103,7 +103,7 @@ impl Live {
     pub fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => line_out(text),
         }
     }
 
@@ -116,7 +116,7 @@ impl Live {
             Some(bar) => bar.set_message(line),
             None if state.last_line.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
                 state.last_line = Some(std::time::Instant::now());
-                eprintln!("{line}");
+                line_out(&line);
             }
             None => {}
         }
@@ -134,12 +134,21 @@ impl Live {
     }
 }
 
+/// Writes a line to standard error. A reader that has gone is no reason to stop a drill whose faults must be undone.
+fn line_out(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// By region and pathway: the second of the last sample, and its playing, stalled and starting viewers.
+pub(super) type Latest = BTreeMap<(String, String), (u64, u32, u32, u32)>;
+
 /// Writes telemetry into the evidence and shows what concerns a person.
 pub(super) struct Tee {
     pub(super) recorder: Recorder,
     pub(super) live: Arc<Live>,
     /// Viewers by (region, pathway): samples come one such pair at a time.
-    pub(super) viewers: Mutex<BTreeMap<(String, String), (u64, u32, u32, u32)>>,
+    pub(super) viewers: Mutex<Latest>,
 }
 
 impl TelemetrySink for Tee {

@@ -47,6 +47,9 @@ pub enum DrillError {
     /// The platform was not in its steady state to begin with.
     #[error("the platform has no steady state to begin with: {0}")]
     NotSteady(String),
+    /// Someone ended it before the audience came.
+    #[error("interrupted before the audience came; nothing was proved")]
+    Interrupted,
     /// A guardrail stopped the run.
     #[error("stopped by a {0}")]
     Guardrail(String),
@@ -85,6 +88,7 @@ impl DrillError {
         match self {
             DrillError::Plan(_) => exit::INVALID,
             DrillError::Guardrail(_) => exit::GUARDRAIL,
+            DrillError::Interrupted => exit::INCONCLUSIVE,
             _ => exit::INFRASTRUCTURE,
         }
     }

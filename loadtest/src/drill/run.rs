@@ -35,6 +35,9 @@ pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, Drill
     drill.live.update(|s| s.phase = "waiting for the steady state".into());
     let deadline = drill.scenario.steady_state_deadline.0;
     let before = wait_steady(&drill.client, &drill.subject, deadline, &stop).await;
+    if stop.is_cancelled() {
+        return Err(DrillError::Interrupted);
+    }
     if !before.ok {
         return Err(DrillError::NotSteady(before.detail));
     }
@@ -59,13 +62,24 @@ pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, Drill
         Ok(()) => "completed".to_owned(),
         Err(error) => error.to_string(),
     };
+    let end = match recorder.lost() {
+        0 => end,
+        lost => format!("{lost} events were lost"),
+    };
     recorder.record(Event::End { outcome: end });
     drop(recorder);
     let written = writer.finish().await;
     let evidence = read(&drill.dir.join("evidence.jsonl"))?;
     let verdict = judge(&evidence);
     write_reports(&drill.dir, &verdict, &evidence)?;
-    // What stopped the run outweighs what can be judged of it; but the files are there either way.
+    // A fault that may still be there outweighs what stopped the run, and that what can be judged of it. The files are there
+    // either way.
+    if !verdict.undone {
+        if let Err(error) = outcome {
+            drill.live.say(&error.to_string());
+        }
+        return Ok(verdict);
+    }
     outcome?;
     written?;
     Ok(verdict)
@@ -100,6 +114,9 @@ async fn perform(
     // Ends audience, faults and phases; the observer goes on until the platform is steady again.
     let run_stop = stop.child_token();
     let watch_stop = CancellationToken::new();
+    // Whichever way this ends: the tasks hold the evidence open.
+    let _guards = (run_stop.clone().drop_guard(), watch_stop.clone().drop_guard());
+    let journal = Journal::open(&drill.dir.join("journal.jsonl"))?;
     let (latest_in, latest) = watch::channel(first);
     let observer = tokio::spawn(observe(
         drill.client.clone(),
@@ -112,7 +129,7 @@ async fn perform(
     let injector = Arc::new(Injector::new(
         drill.client.clone(),
         drill.subject.clone(),
-        Journal::open(&drill.dir.join("journal.jsonl"))?,
+        journal,
         recorder.clone(),
         latest.clone(),
         suffix,
@@ -154,6 +171,14 @@ async fn perform(
             }
         }
         first
+    };
+    let audience = async {
+        let outcome = audience.await;
+        if !matches!(outcome, Ok(Ok(_))) {
+            // Without an audience the faults would prove nothing.
+            run_stop.cancel();
+        }
+        outcome
     };
     let (audience, faults) = tokio::join!(audience, faults);
     run_stop.cancel();

@@ -119,6 +119,12 @@ impl Recorder {
         }
     }
 
+    /// Events that did not fit into the queue.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Milliseconds since the audience's first moment; negative before it.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

@@ -136,11 +136,14 @@ impl Injector {
     ) -> Result<(), FaultError> {
         self.guard(planned)?;
         let end = origin + Duration::from_millis(planned.undo_ms);
-        let mut covered = BTreeSet::new();
+        let (mut covered, mut before) = (BTreeSet::new(), None);
         let mut rng = SmallRng::seed_from_u64(self.seed ^ planned.inject_ms);
         let mut round = 0_u32;
         loop {
-            match self.inject_new(planned, &mut covered, &mut rng, round, entries).await {
+            match self
+                .inject_new(planned, &mut covered, &mut before, &mut rng, round, entries)
+                .await
+            {
                 Ok(0) if round == 0 => {
                     return Err(FaultError::NoTarget {
                         selector: self.selector(planned),
@@ -172,13 +175,20 @@ impl Injector {
         &self,
         planned: &PlannedFault,
         covered: &mut BTreeSet<String>,
+        before: &mut Option<usize>,
         rng: &mut SmallRng,
         round: u32,
         entries: &mut Vec<Entry>,
     ) -> Result<usize, FaultError> {
         let mut fresh = self.running(planned).await?;
+        let present = fresh.len();
+        let all = *before.get_or_insert(present);
         fresh.retain(|(uid, _)| !covered.contains(uid));
         if let Some(count) = planned.blast.count {
+            // So many *at a time*: the next ones only when those before have been replaced.
+            if present < all {
+                return Ok(0);
+            }
             fresh = fresh.choose_multiple(rng, count as usize).cloned().collect();
         }
         if fresh.is_empty() {
@@ -251,7 +261,11 @@ impl Injector {
                 sleep_until(Instant::now() + Duration::from_millis(200 << attempt)).await;
             }
             match result {
-                Ok(()) => self.journal.lock().await.advance(entry, Stage::Undone)?,
+                Ok(()) => {
+                    let noted = self.journal.lock().await.advance(entry, Stage::Undone);
+                    // An undo that cannot be noted was carried out all the same; the others must be, too.
+                    first = first.and(noted.map_err(FaultError::from));
+                }
                 Err(error) => {
                     warn!(%error, fault = entry.fault, "an undo failed");
                     first = first.and(Err(error));

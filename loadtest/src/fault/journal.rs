@@ -99,6 +99,7 @@ impl Journal {
                 path: path.to_owned(),
                 source,
             })?;
+        drop_torn_line(&file, path)?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -142,6 +143,20 @@ impl Journal {
             source,
         }
     }
+}
+
+/// Takes away a last line that a crash cut off, or the next entry would be appended to it and lost with it.
+fn drop_torn_line(file: &File, path: &Path) -> Result<(), JournalError> {
+    let io = |source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let bytes = std::fs::read(path).map_err(io)?;
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    if whole < bytes.len() {
+        file.set_len(whole as u64).map_err(io)?;
+    }
+    Ok(())
 }
 
 /// Reads a journal. A last line cut off by a crash is passed over: its mutation was never sent.
@@ -233,6 +248,15 @@ mod tests {
         assert_eq!(read(&path).unwrap().len(), 1);
         std::fs::write(&path, format!("nonsense\n{text}")).unwrap();
         assert!(matches!(read(&path), Err(JournalError::Malformed { line: 1, .. })));
+    }
+
+    #[test]
+    fn what_follows_a_line_cut_off_by_a_crash_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"id\":0,\"fau").unwrap();
+        Journal::open(&path).unwrap().intent("f", delete("a")).unwrap();
+        assert_eq!(outstanding(&read(&path).unwrap()).len(), 1);
     }
 
     #[test]

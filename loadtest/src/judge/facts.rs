@@ -1,6 +1,6 @@
 //! Evidence put in order: sessions, edges, caches, faults. What gates and charts read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use showrunner_crds::wire::{OriginStats, ShieldFetches};
 
@@ -125,6 +125,8 @@ pub struct Facts {
     pub generator: (u64, u64),
     /// The last moment on record.
     pub end: i64,
+    /// Seconds whose viewers are counted already, by region and pathway: a ticker that catches up reports one twice.
+    pub(crate) counted: BTreeSet<(i64, String, String)>,
 }
 
 impl Facts {
@@ -176,16 +178,21 @@ impl Facts {
     fn second(&mut self, t: i64, second: &SecondSample) {
         // All samples of one second share one moment, whatever the milliseconds they were written at.
         let at = t - t.rem_euclid(1000);
-        *self.watching.entry(at).or_default() += second.playing + second.stalled + second.starting;
-        let pathway = if second.pathway.is_empty() {
-            &second.region
-        } else {
-            &second.pathway
-        };
-        let seen = self.pathways.entry((at, pathway.to_string())).or_default();
-        seen.playing += second.playing;
-        seen.stalled += second.stalled;
-        seen.starting += second.starting;
+        if self
+            .counted
+            .insert((at, second.region.to_string(), second.pathway.to_string()))
+        {
+            *self.watching.entry(at).or_default() += second.playing + second.stalled + second.starting;
+            let pathway = if second.pathway.is_empty() {
+                &second.region
+            } else {
+                &second.pathway
+            };
+            let seen = self.pathways.entry((at, pathway.to_string())).or_default();
+            seen.playing += second.playing;
+            seen.stalled += second.stalled;
+            seen.starting += second.starting;
+        }
         let bytes = self.cache.entry(at).or_default();
         bytes.hit += second.hit_bytes;
         bytes.miss += second.miss_bytes;

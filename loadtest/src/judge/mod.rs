@@ -37,6 +37,11 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         Some((false, detail)) => doubts.push(format!("no steady state before the audience came: {detail}")),
         None => doubts.push("the steady state before the audience came was not looked at".to_owned()),
     }
+    if facts.faults.iter().any(|f| f.injected.is_some())
+        && let Some((false, detail)) = facts.steady(SteadyStage::After)
+    {
+        doubts.push(format!("the steady state did not come back: {detail}"));
+    }
     let gates: Vec<GateResult> = match plan(&header.scenario, &header.platform, Some(header.seed)) {
         Ok(timeline) => header
             .scenario

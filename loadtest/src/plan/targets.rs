@@ -55,6 +55,22 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         }
         selector
     };
+    // Regions that serve nobody while their edges are gone.
+    let without_edges = |role: Role, region: Option<&String>| -> Result<Vec<String>, String> {
+        if role != Role::Edge {
+            return Ok(Vec::new());
+        }
+        let with_edges = platform
+            .regions
+            .iter()
+            .filter(|r| r.roles.contains(&Role::Edge))
+            .map(|r| &r.name);
+        let (lost, left): (Vec<&String>, Vec<&String>) = with_edges.partition(|name| region.is_none_or(|r| &r == name));
+        if left.is_empty() {
+            return Err("it takes every edge of every region: that would leave no path to any viewer".to_owned());
+        }
+        Ok(lost.into_iter().cloned().collect())
+    };
     match action {
         FaultAction::RegionLoss { region } => {
             region_known(region)?;
@@ -77,13 +93,27 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         }
         FaultAction::PodKill { role, region, count } => {
             role_in(*role, region.as_ref())?;
+            let regions_lost = if count.is_none() {
+                without_edges(*role, region.as_ref())?
+            } else {
+                Vec::new()
+            };
             Ok(Blast {
                 labels: select(*role, region.as_ref()),
                 count: *count,
-                regions_lost: Vec::new(),
+                regions_lost,
             })
         }
-        FaultAction::NetworkDelay { role, region, .. } | FaultAction::NetworkPartition { role, region } => {
+        FaultAction::NetworkPartition { role, region } => {
+            role_in(*role, region.as_ref())?;
+            let regions_lost = without_edges(*role, region.as_ref())?;
+            Ok(Blast {
+                labels: select(*role, region.as_ref()),
+                count: None,
+                regions_lost,
+            })
+        }
+        FaultAction::NetworkDelay { role, region, .. } => {
             role_in(*role, region.as_ref())?;
             Ok(Blast {
                 labels: select(*role, region.as_ref()),
@@ -117,5 +147,41 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
                 regions_lost: Vec::new(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::platform;
+
+    #[test]
+    fn every_edge_at_once_is_refused_however_it_is_said() {
+        let platform = platform();
+        for action in [
+            FaultAction::NetworkPartition {
+                role: Role::Edge,
+                region: None,
+            },
+            FaultAction::PodKill {
+                role: Role::Edge,
+                region: None,
+                count: None,
+            },
+        ] {
+            assert!(blast(&action, &platform).is_err(), "{action:?}");
+        }
+        let some = FaultAction::PodKill {
+            role: Role::Edge,
+            region: None,
+            count: Some(1),
+        };
+        assert!(blast(&some, &platform).unwrap().regions_lost.is_empty());
+        let one = FaultAction::NetworkPartition {
+            role: Role::Edge,
+            region: Some("eu".into()),
+        };
+        assert_eq!(blast(&one, &platform).unwrap().regions_lost, ["eu"]);
     }
 }

@@ -153,7 +153,7 @@ impl Stream {
             "/heartbeat" => ("heartbeat", b"{}".to_vec()),
             _ if path.ends_with("index.m3u8") => ("playlist", self.media().into_bytes()),
             _ if path.ends_with("init.mp4") => ("init", vec![1; 700]),
-            _ if path.ends_with(".m4s") => {
+            _ if path.rsplit_once('.').is_some_and(|(_, extension)| extension == "m4s") => {
                 let number: u64 = path.rsplit_once("seg_")?.1.strip_suffix(".m4s")?.parse().ok()?;
                 if number > FIRST + self.edge() {
                     return None;

@@ -1,6 +1,6 @@
 //! Ready edges carry the audience in time, and are given back.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use showrunner_crds::platform::StreamingPlatformSpec;
 
@@ -60,7 +60,7 @@ pub(super) fn scaling(
         "{audience} viewers need {needed} edges of {per_edge}; {before} ready before the surge, {peak} at the peak, {end} at the end"
     );
     if !back {
-        because += &format!("; more than {back_to_percent} % of the peak were kept");
+        let _ = write!(because, "; more than {back_to_percent} % of the peak were kept");
     }
     Finding::new(covered.is_some() && back, measured, samples, because)
 }

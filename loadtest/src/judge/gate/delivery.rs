@@ -5,6 +5,9 @@ use crate::judge::Facts;
 
 /// Segment bytes that edges answered from their cache.
 pub(super) fn hit_ratio(facts: &Facts, (from, to): (i64, i64), above_percent: f64) -> Finding {
+    if from >= to {
+        return Finding::nothing("the window is empty");
+    }
     let (mut hit, mut miss, mut requests) = (0_u64, 0_u64, 0_u64);
     for (_, bytes) in facts.cache.range(from..to) {
         hit += bytes.hit;

@@ -107,7 +107,7 @@ pub(super) fn gap(facts: &Facts, (from, to): (i64, i64), below: Duration) -> Fin
     let watched: Vec<_> = facts
         .sessions
         .iter()
-        .filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from)
+        .filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from && !s.gaps.is_empty())
         .collect();
     if watched.is_empty() {
         return Finding::nothing("nobody watched in the window");
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn startup_is_judged_at_its_percentile() {
         let sessions = (0..100)
-            .map(|i| session(i, 0, Some(i64::try_from(i).unwrap() * 10), 60_000))
+            .map(|i| session(i, 0, Some(i64::from(i) * 10), 60_000))
             .collect();
         let facts = facts(sessions);
         assert_eq!(
@@ -203,6 +203,12 @@ mod tests {
             gap(&facts, (200_000, 300_000), Duration::from_secs(5)).outcome,
             Outcome::Inconclusive
         );
+    }
+
+    #[test]
+    fn sessions_that_never_told_their_gap_prove_nothing() {
+        let facts = facts(vec![session(0, 0, Some(0), 100_000)]);
+        assert_eq!(gap(&facts, ALL, Duration::from_secs(12)).outcome, Outcome::Inconclusive);
     }
 
     #[test]
