@@ -33,7 +33,7 @@ unit-build:
 	cargo build --locked -p showrunner
 
 smoke: unit-build ## a drill of under 90 seconds on the real parts
-	$(DEBUG) drill scenarios/smoke.yaml --platform $(PLATFORM)
+	bash .ci/passes $(DEBUG) scenarios/smoke.yaml
 
 controls: unit-build ## negative controls: drills that must fail, each at the gate it names
 	bash .ci/controls $(DEBUG)

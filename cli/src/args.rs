@@ -41,7 +41,7 @@ pub(crate) enum Command {
 /// Arguments of `up`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example:\n  showrunner up -f examples/cinema.yaml\n  \
-    KUBECONFIG=target/sandbox/kubeconfig kubectl get platforms -A")]
+    KUBECONFIG=target/sandbox/kubeconfig kubectl get platform -A")]
 pub(crate) struct UpArgs {
     /// File with a StreamingPlatform, and Premieres if there are any
     #[arg(short = 'f', long = "file", value_name = "FILE")]

@@ -130,8 +130,9 @@ fn probe(url: &str) {
 /// The verbs that people use, on a platform of their own.
 fn kubectl(kubeconfig: &Path, dir: &Path) {
     let config = kubeconfig.display().to_string();
+    let cache = dir.join("cache").display().to_string();
     let kubectl = |arguments: &[&str]| {
-        let mut all = vec!["--kubeconfig", &config];
+        let mut all = vec!["--kubeconfig", &config, "--cache-dir", &cache];
         all.extend(arguments);
         let output = run("kubectl", &all);
         assert!(
@@ -142,7 +143,7 @@ fn kubectl(kubeconfig: &Path, dir: &Path) {
         );
         text(&output.stdout)
     };
-    let got = kubectl(&["get", "platforms", "-A"]);
+    let got = kubectl(&["get", "platform", "-A"]);
     assert!(got.contains("cinema") && got.contains("3/3 regions"), "{got}");
     let described = kubectl(&["describe", "platform", "cinema", "-n", "cinema"]);
     assert!(

@@ -277,7 +277,7 @@ const STYLE: &str = "
 header{border-left:10px solid #999;padding-left:1rem}header.pass{border-color:#009e73}header.fail{border-color:#d55e00}header.inconclusive{border-color:#e69f00}
 h1{margin:0}h2{font-size:1.15rem;margin:1.6rem 0 .4rem}summary h2{display:inline-block}.outcome{font-size:1.5rem;font-weight:700;margin:.2rem 0}
 table{border-collapse:collapse;width:100%;font-size:.9rem}td,th{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}
-tr.pass td:first-child{color:#009e73}tr.fail{background:#fff1e8}tr.inconclusive{background:#fff9e5}.n{text-align:right}.doubt{background:#fff9e5;padding:.5rem 1rem}
+th,.n{white-space:nowrap}tr.pass td:first-child{color:#009e73}tr.fail{background:#fff1e8}tr.inconclusive{background:#fff9e5}.n{text-align:right}.doubt{background:#fff9e5;padding:.5rem 1rem}
 figure{margin:.5rem 0}svg{max-width:100%;height:auto}footer{margin-top:2rem;color:#666;font-size:.85rem}code{font-size:.9em}";
 
 #[cfg(test)]
