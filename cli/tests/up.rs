@@ -166,7 +166,8 @@ fn kubectl(kubeconfig: &Path, dir: &Path) {
         kubectl(&["create", "namespace", &namespace]);
     }
     kubectl(&["apply", "-f", &path]);
-    kubectl(&["apply", "--server-side", "-f", &path]);
+    // Forced: lists that hold defaults differ from what was applied, and `kubectl apply` above owns them.
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &path]);
     let name = minimal
         .lines()
         .find_map(|l| l.strip_prefix("  name: "))

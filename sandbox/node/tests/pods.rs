@@ -401,7 +401,10 @@ async fn a_sidecar_ends_with_its_pod_and_the_pod_stays_to_be_read() {
         })
         .await;
     // The phase is the main container's; the sidecar is told to end at the same moment.
-    eventually("the sidecar to end", || async { cluster.runtime.running_pids().is_empty() }).await;
+    eventually("the sidecar to end", || async {
+        cluster.runtime.running_pids().is_empty()
+    })
+    .await;
     assert!(pod.metadata.deletion_timestamp.is_none());
     let main = LogOptions {
         container: Some("main".into()),
