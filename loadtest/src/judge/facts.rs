@@ -117,7 +117,7 @@ pub struct Facts {
     pub cache: BTreeMap<i64, CacheBytes>,
     /// 95th percentile of a segment's time to the last byte in milliseconds, the worst of all pathways, by moment.
     pub segment_p95: BTreeMap<i64, f64>,
-    /// The last statistics of each origin.
+    /// The last statistics of each origin: what an origin that restarted had counted before is not in them.
     pub origins: BTreeMap<String, OriginStats>,
     /// Looks at the steady state.
     pub steady: Vec<(SteadyStage, bool, String)>,

@@ -100,7 +100,7 @@ pub fn describe(gate: &Gate) -> String {
         }
         GateCheck::SegmentHitRatio { above_percent } => format!("segment byte hit ratio > {above_percent} %"),
         GateCheck::OriginFetches { at_most_per_object } => {
-            format!("origin fetches per segment and shield ≤ {at_most_per_object}")
+            format!("origin fetches per segment, shield and origin ≤ {at_most_per_object}")
         }
         GateCheck::StreamGap { below } => format!("worst gap in the stream < {below}"),
         GateCheck::FaultsUndone {} => "every fault undone, and the steady state back".to_owned(),

@@ -138,17 +138,17 @@ async fn init_containers_run_first_and_in_order() {
     let cluster = Cluster::start().await;
     let init = |name: &str, script: &str| {
         json!({"name": name, "image": "test", "command": ["sh", "-c", script],
-            "volumeMounts": [{"name": "work", "mountPath": "/work"}]})
+            "volumeMounts": [{"name": "work", "mountPath": "/scratch"}]})
     };
     let spec = json!({
         "volumes": [{"name": "work", "emptyDir": {}}],
-        "initContainers": [init("one", "echo 1 >> /work/order"), init("two", "echo 2 >> /work/order")],
+        "initContainers": [init("one", "echo 1 >> /scratch/order"), init("two", "echo 2 >> /scratch/order")],
     });
-    let mount = json!({"volumeMounts": [{"name": "work", "mountPath": "/work"}]});
+    let mount = json!({"volumeMounts": [{"name": "work", "mountPath": "/scratch"}]});
     cluster
         .pod(
             "init",
-            "tr '\\n' ' ' < /work/order; echo main; sleep 1000",
+            "tr '\\n' ' ' < /scratch/order; echo main; sleep 1000",
             mount,
             spec,
             json!({}),
