@@ -10,7 +10,7 @@ use crate::{
     drill::Drill,
     platform::StreamingPlatform,
     premiere::Premiere,
-    rules::{self, Rule},
+    rules::{self, Cluster, Rule},
     scenario::Scenario,
 };
 
@@ -25,7 +25,7 @@ pub fn all_crds() -> Vec<CustomResourceDefinition> {
             rules::PLATFORM.iter().flat_map(|group| *group),
         ),
         with_rules(Premiere::crd(), rules::PREMIERE),
-        Scenario::crd(),
+        with_rules(Scenario::crd(), rules::SCENARIO.iter().flat_map(|group| *group)),
         Drill::crd(),
     ]
 }
@@ -72,11 +72,12 @@ fn with_rules<'a, T: 'static>(
         .find_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
     let Some(root) = root else { return crd };
     for rule in rules {
+        let Cluster::Cel(cel) = rule.cluster else { continue };
         if let Some(node) = node_at(root, rule.at) {
             node.x_kubernetes_validations
                 .get_or_insert_default()
                 .push(ValidationRule {
-                    rule: rule.cel.into(),
+                    rule: cel.into(),
                     message: Some(rule.message.into()),
                     ..ValidationRule::default()
                 });
@@ -138,6 +139,78 @@ mod tests {
                 "{kind}"
             );
             undescribed(&schema["properties"]["spec"], &format!("{kind}.spec"));
+        }
+    }
+
+    /// Server-side apply treats a list that says nothing as atomic: whoever states one element owns them all, defaults
+    /// included. So every list says how it merges.
+    #[test]
+    fn every_list_says_how_it_merges() {
+        let mut lists = Vec::new();
+        for crd in all_crds() {
+            merging(&schema(&crd), &crd.spec.names.kind, &mut lists);
+        }
+        for (path, list) in &lists {
+            assert_eq!(unclear(list), None, "{path}");
+        }
+        assert!(lists.len() > 15, "{}", lists.len());
+    }
+
+    fn merging(schema: &Value, path: &str, lists: &mut Vec<(String, Value)>) {
+        if schema["type"] == "array" {
+            lists.push((path.to_owned(), schema.clone()));
+            merging(&schema["items"], &format!("{path}[]"), lists);
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            merging(property, &format!("{path}.{name}"), lists);
+        }
+    }
+
+    /// What is wrong with the way a list merges.
+    fn unclear(list: &Value) -> Option<&'static str> {
+        let (type_, items) = (list["x-kubernetes-list-type"].as_str(), &list["items"]);
+        let keys = list["x-kubernetes-list-map-keys"].as_array();
+        let required = |key: &Value| items["required"].as_array().is_some_and(|names| names.contains(key));
+        if type_ == Some("atomic") {
+            None
+        } else if list.get("default").is_some() {
+            Some("elements of a default belong to nobody: in a list that merges they would stay for ever")
+        } else if type_ == Some("map") && !keys.is_some_and(|keys| !keys.is_empty() && keys.iter().all(required)) {
+            Some("its keys are not required")
+        } else if type_.is_none() {
+            Some("it says nothing")
+        } else {
+            None
+        }
+    }
+
+    #[test]
+    fn a_list_that_does_not_merge_is_noticed() {
+        let items = serde_json::json!({ "type": "object", "required": ["name"] });
+        for (list, clear) in [
+            (serde_json::json!({ "items": items }), false),
+            (
+                serde_json::json!({ "x-kubernetes-list-type": "map", "items": items }),
+                false,
+            ),
+            (
+                serde_json::json!({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind"], "items": items }),
+                false,
+            ),
+            (
+                serde_json::json!({ "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": items }),
+                true,
+            ),
+            (
+                serde_json::json!({ "x-kubernetes-list-type": "set", "default": ["a"], "items": {} }),
+                false,
+            ),
+            (
+                serde_json::json!({ "x-kubernetes-list-type": "atomic", "default": ["a"], "items": {} }),
+                true,
+            ),
+        ] {
+            assert_eq!(unclear(&list).is_none(), clear, "{list}");
         }
     }
 

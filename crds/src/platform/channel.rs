@@ -13,11 +13,12 @@ pub struct Channel {
     /// Name, a DNS label of at most 20 characters: it becomes part of object names.
     #[schemars(length(min = 1, max = 20), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// Where the pictures come from.
-    #[serde(default)]
+    /// Where the pictures come from. ffmpeg's test picture where absent.
+    // No default in the schema: a stored `testPattern` would stand beside the `url` that is stated later.
+    #[serde(default, skip_serializing_if = "Input::is_test_pattern")]
     pub input: Input,
     /// The rungs, best first or last: players sort by bitrate.
-    #[schemars(length(min = 1, max = 12))]
+    #[schemars(length(min = 1, max = 12), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub ladder: Vec<Rung>,
     /// The audio rendition.
     #[serde(default)]

@@ -16,6 +16,13 @@ pub enum Input {
     Url(String),
 }
 
+impl Input {
+    /// Whether nothing has to be written for it.
+    pub(super) const fn is_test_pattern(&self) -> bool {
+        matches!(self, Self::TestPattern)
+    }
+}
+
 /// What is written. A structural schema cannot say "this text or that object", so every form is an object.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -70,6 +77,8 @@ impl JsonSchema for Input {
         json_schema!({
             "type": "object",
             "maxProperties": 1,
+            // One form replaces another, whoever stated it.
+            "x-kubernetes-map-type": "atomic",
             "properties": {
                 "testPattern": {
                     "type": "object",

@@ -52,10 +52,10 @@ pub struct StreamingPlatformSpec {
     #[serde(default)]
     pub images: Images,
     /// What is streamed. At least one.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub channels: Vec<Channel>,
     /// Where it is served from. At least one.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
     /// The encoders of every channel.
     #[serde(default)]
@@ -74,7 +74,7 @@ pub struct StreamingPlatformSpec {
     pub steering: Steering,
     /// What playback depends on besides media: entitlement, licence, session, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub services: Vec<ServiceDependency>,
     /// What the platform must survive.
     #[serde(default)]

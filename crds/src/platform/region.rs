@@ -16,7 +16,9 @@ pub struct Region {
     pub name: String,
     /// What runs here. All roles unless stated; encoder and origin go together.
     #[serde(default = "all_roles")]
-    #[schemars(length(min = 1, max = 6))]
+    // Atomic although it is a set: the roles of the default belong to nobody, and server-side apply would add to them
+    // for ever.
+    #[schemars(length(min = 1, max = 6), extend("x-kubernetes-list-type" = "atomic"))]
     pub roles: Vec<Role>,
     /// Share of the audience relative to the other regions' weights. 0 takes no viewers unless others are lost.
     #[serde(default = "default_weight")]

@@ -25,6 +25,7 @@ pub struct StreamingPlatformStatus {
     pub conditions: Vec<Condition>,
     /// One entry a region, in the order of the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<RegionStatus>,
     /// Where to play and whom to ask.
     #[serde(default)]
@@ -66,6 +67,7 @@ pub struct RegionStatus {
     pub audience: u32,
     /// Desired and ready replicas of each role.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["role"]))]
     pub roles: Vec<RoleStatus>,
     /// What the edges can carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,9 +121,11 @@ pub struct EdgeCapacity {
 pub struct StatusEndpoints {
     /// Playback URLs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub channels: Vec<ChannelEndpoint>,
     /// URLs of the playback services.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub services: Vec<ServiceEndpoint>,
 }
 

@@ -12,14 +12,16 @@ pub struct Audience {
     /// Channel they watch.
     pub channel: String,
     /// Where they are. The region's share of all viewers is its share over the sum.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"]))]
     pub regions: Vec<RegionShare>,
     /// The access networks they have, drawn by share.
     #[serde(default = "AccessNetwork::defaults")]
-    #[schemars(length(min = 1, max = 16))]
+    // Atomic: networks of the default belong to nobody, and would stay among those that are applied.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub networks: Vec<AccessNetwork>,
     /// How many watch over time: each phase moves linearly from the previous number to its own.
-    #[schemars(length(min = 1, max = 64))]
+    // Atomic: their order is the timeline.
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub phases: Vec<Phase>,
 }
 

@@ -44,13 +44,13 @@ pub struct ScenarioSpec {
     pub audience: Audience,
     /// What goes wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub faults: Vec<Fault>,
     /// How long the platform may take to settle before and after, each.
     #[serde(default = "default_settle")]
     pub steady_state_deadline: GoDuration,
     /// What must hold. At least one.
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gates: Vec<Gate>,
 }
 
