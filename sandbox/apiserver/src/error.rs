@@ -21,6 +21,18 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
+    /// Whether a schema's rules cannot be trusted to evaluate beside this.
+    pub(crate) fn spoils_rules(&self) -> bool {
+        matches!(
+            self.reason,
+            "FieldValueRequired"
+                | "FieldValueTypeInvalid"
+                | "FieldValueNotSupported"
+                | "FieldValueTooLong"
+                | "FieldValueTooMany"
+        )
+    }
+
     /// `Required value`.
     pub(crate) fn required(field: impl Into<String>, detail: &str) -> Self {
         let message = if detail.is_empty() {

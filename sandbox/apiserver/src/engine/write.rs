@@ -8,7 +8,7 @@ use super::{Engine, WriteOptions, decode, metadata, now};
 use crate::apply::update::{Writer, note_update};
 use crate::builtin::{defaults, strategy, validation};
 use crate::crd;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 use crate::store::object::Stored;
 use crate::store::{CommitError, Expect, ObjectKey};
@@ -320,8 +320,9 @@ impl Engine {
         validation::metadata(def, object, &mut causes);
         if let Some(custom) = &def.custom {
             crd::validate::validate(&def.schema, object, "", &mut causes);
-            // As upstream: rules run on objects that have the right shape only.
-            if causes.is_empty()
+            // As upstream: rules run on objects that have the right shape only; a duplicate or a number out of range is no
+            // hindrance.
+            if !causes.iter().any(Cause::spoils_rules)
                 && let Some(rules) = &custom.cel
             {
                 causes.extend(rules.check(object, old));
