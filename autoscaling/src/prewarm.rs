@@ -70,27 +70,56 @@ impl Warmup {
 /// An audience that is announced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Announced {
-    /// When it comes.
+    /// When its first viewers come.
     pub opens: Timestamp,
+    /// How long they take to arrive, evenly, from then on.
+    pub ramp: SignedDuration,
     /// When it is gone.
     pub closes: Timestamp,
+    /// How long ahead of a viewer the replica for him has to be asked for: [`Warmup::lead`].
+    pub lead: SignedDuration,
     /// How large it is.
     pub viewers: u64,
 }
 
-/// The audience to be ready for at `now`: what is measured, plus every announced audience whose warm-up has begun and
-/// which is not over. An announced audience that has come is part of the measurement too, so from `opens` on the larger of
-/// the two counts rather than their sum.
-pub fn audience_to_serve(measured: u64, announced: &[Announced], lead: SignedDuration, now: Timestamp) -> u64 {
-    let warming = |premiere: &&Announced| {
-        premiere.opens.checked_sub(lead).unwrap_or(Timestamp::MIN) <= now && now < premiere.closes
-    };
-    let (open, coming): (Vec<&Announced>, Vec<&Announced>) = announced
-        .iter()
-        .filter(warming)
-        .partition(|premiere| premiere.opens <= now);
-    let sum = |premieres: Vec<&Announced>| premieres.iter().fold(0_u64, |sum, one| sum.saturating_add(one.viewers));
-    measured.max(sum(open)).saturating_add(sum(coming))
+impl Announced {
+    /// Viewers who have come by `now`; none once it is over.
+    pub fn arrived(&self, now: Timestamp) -> u64 {
+        if now < self.opens || self.closes <= now {
+            return 0;
+        }
+        let (since, ramp) = (now.duration_since(self.opens).as_nanos(), self.ramp.as_nanos());
+        if since >= ramp {
+            return self.viewers;
+        }
+        // Both are positive, and the quotient is below the number of viewers.
+        let part = u128::from(self.viewers).saturating_mul(since.unsigned_abs()) / ramp.unsigned_abs();
+        u64::try_from(part).unwrap_or(self.viewers)
+    }
+
+    /// Viewers for whom replicas have to be asked for by `now`: those who come within the lead, and those who are there.
+    pub fn warming(&self, now: Timestamp) -> u64 {
+        if self.closes <= now {
+            return 0;
+        }
+        let ahead = now.checked_add(self.lead).unwrap_or(Timestamp::MAX);
+        // Whoever comes within the lead comes, even if the doors close before that.
+        let whole = Self {
+            closes: Timestamp::MAX,
+            ..self.clone()
+        };
+        whole.arrived(ahead)
+    }
+}
+
+/// The audience to be ready for at `now`: what is measured, plus who of the announced is still to come and has to be warmed
+/// for. Who has come is part of the measurement too: the larger of the two counts, not their sum.
+pub fn audience_to_serve(measured: u64, announced: &[Announced], now: Timestamp) -> u64 {
+    let sum =
+        |count: &dyn Fn(&Announced) -> u64| announced.iter().fold(0_u64, |sum, one| sum.saturating_add(count(one)));
+    let arrived = sum(&|one| one.arrived(now));
+    let coming = sum(&|one| one.warming(now).saturating_sub(one.arrived(now)));
+    measured.max(arrived).saturating_add(coming)
 }
 
 /// When to ask for replicas so that they are warm at `opens`: the start of [`Warmup::plan`].
@@ -125,14 +154,18 @@ mod tests {
         assert_eq!(warm_from(plan.opens, &WARMUP, false), at("19:56:40"));
     }
 
+    fn premiere(ramp: SignedDuration) -> Announced {
+        Announced {
+            opens: at("20:00:00"),
+            ramp,
+            closes: at("22:00:00"),
+            lead: SignedDuration::from_mins(10),
+            viewers: 1000,
+        }
+    }
+
     #[test]
     fn an_audience_counts_from_its_lead_to_its_end_and_never_twice() {
-        let premiere = [Announced {
-            opens: at("20:00:00"),
-            closes: at("22:00:00"),
-            viewers: 1000,
-        }];
-        let lead = SignedDuration::from_mins(10);
         for (time, measured, expected) in [
             ("19:49:59", 100, 100),
             ("19:50:00", 100, 1100),
@@ -143,11 +176,40 @@ mod tests {
             ("22:00:00", 100, 100),
         ] {
             assert_eq!(
-                audience_to_serve(measured, &premiere, lead, at(time)),
+                audience_to_serve(measured, &[premiere(SignedDuration::ZERO)], at(time)),
                 expected,
                 "{time}"
             );
         }
+    }
+
+    #[test]
+    fn who_arrives_on_a_ramp_is_warmed_for_one_by_one() {
+        let premiere = [premiere(SignedDuration::from_mins(20))];
+        for (time, measured, arrived, warming, expected) in [
+            ("19:49:59", 100, 0, 0, 100),
+            ("19:55:00", 100, 0, 250, 350),
+            ("20:00:00", 100, 0, 500, 600),
+            // A quarter has come on top of the hundred; half is still to be warmed for.
+            ("20:05:00", 350, 250, 750, 850),
+            ("20:20:00", 1100, 1000, 1000, 1100),
+            ("22:00:00", 100, 0, 0, 100),
+        ] {
+            let now = at(time);
+            assert_eq!(
+                (premiere[0].arrived(now), premiere[0].warming(now)),
+                (arrived, warming),
+                "{time}"
+            );
+            assert_eq!(audience_to_serve(measured, &premiere, now), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn several_audiences_add_up() {
+        let twice = [premiere(SignedDuration::ZERO), premiere(SignedDuration::ZERO)];
+        assert_eq!(audience_to_serve(100, &twice, at("19:55:00")), 2100);
+        assert_eq!(audience_to_serve(100, &twice, at("20:00:00")), 2000);
     }
 
     #[test]
@@ -158,5 +220,13 @@ mod tests {
         };
         assert_eq!(warmup.plan(Timestamp::MIN, true).start, Timestamp::MIN);
         assert_eq!(warmup.lead(true), SignedDuration::MAX);
+        let endless = Announced {
+            opens: Timestamp::MIN,
+            ramp: SignedDuration::MAX,
+            closes: Timestamp::MAX,
+            lead: SignedDuration::MAX,
+            viewers: u64::MAX,
+        };
+        assert!(audience_to_serve(u64::MAX, &[endless.clone(), endless], at("20:00:00")) == u64::MAX);
     }
 }

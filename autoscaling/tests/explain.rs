@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use showrunner_autoscaling::audience::Capacity;
-use showrunner_autoscaling::explain::{Explanation, InputError, Inputs, Options, Project, explain, parse_rate};
+use showrunner_autoscaling::explain::{Explanation, File, InputError, Inputs, Options, Project, explain, parse_rate};
 use showrunner_autoscaling::project::PodModel;
 
 const LATE: &str = include_str!("fixtures/explain/late-tolerance.yaml");
@@ -71,24 +71,29 @@ fn flapping_without_stabilization() {
     );
 }
 
+/// 100 viewers a second for ten minutes.
+fn ramp() -> Project {
+    Project {
+        per_second: parse_rate("100/s").unwrap(),
+        rises_for: SignedDuration::from_mins(10),
+        initial: None,
+        model: PodModel {
+            capacity: Capacity {
+                viewers_per_replica: 2000,
+                headroom_percent: 20,
+            },
+            saturation_percent: 100,
+            start: SignedDuration::from_secs(20),
+            metric_window: SignedDuration::from_secs(30),
+            per_viewer_m: BTreeMap::new(),
+        },
+    }
+}
+
 #[test]
 fn a_ramp_is_projected_beside_what_the_audience_needs() {
     let options = Options {
-        project: Some(Project {
-            per_second: parse_rate("100/s").unwrap(),
-            rises_for: SignedDuration::from_mins(10),
-            initial: None,
-            model: PodModel {
-                capacity: Capacity {
-                    viewers_per_replica: 2000,
-                    headroom_percent: 20,
-                },
-                saturation_percent: 100,
-                start: SignedDuration::from_secs(20),
-                metric_window: SignedDuration::from_secs(30),
-                per_viewer_m: BTreeMap::new(),
-            },
-        }),
+        project: Some(ramp()),
         ..Options::default()
     };
     let explanation = explained(LATE, &options);
@@ -153,7 +158,127 @@ fn inputs_that_cannot_be_explained_are_refused() {
     ));
     assert!(Inputs::parse(&[LATE, STUCK], Some("edge")).is_ok());
     let broken = LATE.replace("window: 30s", "window: soon");
-    assert!(matches!(Inputs::parse(&[&broken], None), Err(InputError::Shape { .. })));
+    assert!(matches!(Inputs::parse(&[&broken], None), Err(InputError::Shape(_))));
+}
+
+fn mistakes(text: &str) -> String {
+    let file = File {
+        name: "live.yaml",
+        text,
+    };
+    Inputs::from_files(&[file], None).unwrap_err().to_string()
+}
+
+/// Line and column of the object, and every mistake at once.
+#[test]
+fn mistakes_are_named_with_their_place() {
+    let broken = LATE
+        .replacen("cpu: 742000000n", "cpu: lots", 1)
+        .replacen("window: 30s", "window: soon", 1);
+    let at = |what: &str| {
+        let line = broken.lines().position(|line| line.contains(what)).unwrap();
+        // The item begins with its `- apiVersion`.
+        let item = |line: &&str| line.starts_with("  - ");
+        line + 1
+            - broken.lines().collect::<Vec<_>>()[..=line]
+                .iter()
+                .rev()
+                .position(|l| item(&l))
+                .unwrap()
+    };
+    let (soon, lots) = (at("window: soon"), at("cpu: lots"));
+    let told = mistakes(&broken);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(
+        lines[0].starts_with(&format!("live.yaml:{soon}:5: PodMetrics edge-0: window \"soon\"")),
+        "{told}"
+    );
+    assert!(
+        lines[1].starts_with(&format!("live.yaml:{lots}:5: PodMetrics edge-1: cpu")),
+        "{told}"
+    );
+
+    assert!(
+        mistakes("kind: [b").starts_with("live.yaml:1:"),
+        "{}",
+        mistakes("kind: [b")
+    );
+    assert!(
+        mistakes("\n\njust words").starts_with("live.yaml:3:1: "),
+        "{}",
+        mistakes("\n\njust words")
+    );
+    let maximum = LATE.replace("maxReplicas: 40", "maxReplicas: many");
+    assert!(
+        mistakes(&maximum).starts_with("live.yaml:2:1: HorizontalPodAutoscaler edge: "),
+        "{}",
+        mistakes(&maximum)
+    );
+    let replicas = LATE.replace("replicas: 12, selector", "replicas: 5000000000, selector");
+    assert!(mistakes(&replicas).contains("spec.replicas 5000000000 is not a 32-bit number"));
+    let old = LATE.replace("autoscaling/v2", "autoscaling/v2beta2");
+    assert!(mistakes(&old).contains("autoscaling/v2beta2 is not served any more"));
+    // Anchors that explode end at a limit, not with the machine's memory.
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+    }
+    assert!(mistakes(&bomb).starts_with("live.yaml:"), "{}", mistakes(&bomb));
+}
+
+/// A manifest lacks what an API server adds, and an older one says it otherwise.
+#[test]
+fn manifests_get_the_api_servers_defaults() {
+    let metrics = "  metrics:\n    - type: Resource\n      \
+                   resource: {name: cpu, target: {type: Utilization, averageUtilization: 70}}\n";
+    assert!(LATE.contains(metrics));
+    let target = |file: &str| {
+        let inputs = Inputs::parse(&[file], None).unwrap();
+        inputs.hpa.spec.metrics.unwrap()[0]
+            .resource
+            .as_ref()
+            .unwrap()
+            .target
+            .average_utilization
+    };
+    assert_eq!(target(LATE), Some(70));
+    assert_eq!(target(&LATE.replace(metrics, "")), Some(80));
+    let first = LATE
+        .replace(metrics, "  targetCPUUtilizationPercentage: 69\n")
+        .replace("autoscaling/v2", "autoscaling/v1");
+    assert_eq!(target(&first), Some(69));
+    assert!(explained(&first, &Options::default()).decision.desired > 12);
+}
+
+/// What only the controller knows is said to be unknown.
+#[test]
+fn a_scale_down_without_memory_says_so() {
+    let forgotten = FLAPPING
+        .split("# What the controller remembers")
+        .next()
+        .unwrap()
+        .replace("stabilizationWindowSeconds: 0", "stabilizationWindowSeconds: 120");
+    let explanation = explained(&forgotten, &Options::default());
+    assert!(explanation.decision.desired < explanation.decision.current);
+    assert_eq!(ids(&explanation), ["memory-unknown"]);
+    assert!(explanation.to_text().contains("up to 120 s later"));
+}
+
+/// A projection of an autoscaler that cannot read its metric says what it takes for granted.
+#[test]
+fn a_projection_says_what_it_assumes() {
+    let project = |file: &str| {
+        let options = Options {
+            project: Some(ramp()),
+            ..Options::default()
+        };
+        explained(file, &options).to_text()
+    };
+    let mended = "is mended first";
+    assert!(project(STUCK).contains(mended));
+    assert!(!project(LATE).contains(mended));
 }
 
 #[test]

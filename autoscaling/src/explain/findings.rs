@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::text::clock;
 use super::{Inputs, Projected};
-use crate::hpa::{Decision, Direction, Group, Kept, Select, Settings, Step, Trace, evaluate};
+use crate::hpa::{Action, Decision, Direction, Group, Kept, Select, Settings, Step, Trace, evaluate};
 use crate::quantity::format_milli;
 
 /// How urgent a finding is.
@@ -82,6 +82,7 @@ pub(super) fn find(
         findings.extend(from_step(step, &turn, inputs, settings, now));
     }
     findings.extend(unsettled_scale_down(inputs, decision, settings, now));
+    findings.extend(unknown_memory(inputs, decision, settings));
     findings.extend(slow_scale_up(inputs));
     findings.extend(projection.and_then(shortage));
     findings.sort_by_key(|finding| finding.severity);
@@ -280,6 +281,27 @@ fn within_tolerance(turn: &Turn<'_>, ratio: f64, high: f64, settings: &Settings)
         what,
         format!("To act at this load, {target}, or behavior.scaleUp.tolerance to {tolerance:.2}{gate}. {later}"),
     )
+}
+
+/// A scale-down waits until its window has passed; what was needed within it, only the controller knows.
+fn unknown_memory(inputs: &Inputs, decision: &Decision, settings: &Settings) -> Option<Finding> {
+    if inputs.remembered || decision.action() != Action::ScaleDown {
+        return None;
+    }
+    let behavior = inputs.hpa.spec.behavior.as_ref();
+    let named = behavior.and_then(|behavior| behavior.scale_down.as_ref()?.stabilization_window_seconds);
+    let window = named.map_or_else(|| settings.downscale_stabilization.as_secs(), i64::from);
+    (window > 0).then(|| {
+        Finding::new(
+            "memory-unknown",
+            Severity::Note,
+            format!(
+                "The controller scales down only when no more replicas were needed for {window} s. It alone remembers \
+                 that, so the change may come up to {window} s later than said here."
+            ),
+            None,
+        )
+    })
 }
 
 /// Below this many seconds a scale-down window does not outlast an ordinary dip between two samples.

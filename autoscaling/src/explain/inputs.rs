@@ -1,14 +1,16 @@
 //! From objects as `kubectl` prints them to what an evaluation reads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricIdentifier};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::read::{File, Object, read};
 use crate::hpa::{
     ContainerUsage, History, Named, Observation, PodUsage, PodValue, PodView, Samples, ScaleView, Selector,
 };
@@ -17,17 +19,12 @@ use crate::quantity::parse_milli;
 /// Objects that cannot be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
-    /// Not YAML or JSON.
-    #[error("not YAML or JSON: {0}")]
+    /// Not YAML or JSON: the place, and what is wrong.
+    #[error("{0}")]
     Syntax(String),
-    /// An object does not have the shape of its kind.
-    #[error("{object}: {error}")]
-    Shape {
-        /// Kind and name.
-        object: String,
-        /// What is wrong.
-        error: String,
-    },
+    /// Objects that do not have the shape of their kinds, one line each: the place, kind and name, and what is wrong.
+    #[error("{}", .0.join("\n"))]
+    Shape(Vec<String>),
     /// There is no autoscaler to explain.
     #[error("no HorizontalPodAutoscaler{0} among the objects given")]
     NoAutoscaler(String),
@@ -61,97 +58,92 @@ pub struct Inputs {
     /// What its controller would remember. Empty history (not `None`) unless a `RecommendationHistory` was among the
     /// objects: a decision is then explained as that of a controller that has seen nothing that holds it back.
     pub history: History,
+    /// Whether the history is what the controller remembers, and not just empty.
+    pub remembered: bool,
 }
 
-fn shape<T: DeserializeOwned>(object: &Value) -> Result<T, InputError> {
-    serde_json::from_value(object.clone()).map_err(|error| InputError::Shape {
-        object: label(object),
-        error: error.to_string(),
-    })
+fn shape<T: DeserializeOwned>(object: &Object) -> Result<T, String> {
+    serde_json::from_value(object.value.clone()).map_err(|error| object.wrong(&error))
 }
 
-fn label(object: &Value) -> String {
-    let part = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    format!("{} {}", part(&object["kind"]), part(&object["metadata"]["name"]))
-}
-
-/// The objects of a list (`List`, `PodList`, …), or the object itself.
-fn flatten(object: Value, into: &mut Vec<Value>) {
-    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-    let Some(items) = object["items"].as_array().filter(|_| kind.ends_with("List")) else {
-        into.push(object);
-        return;
-    };
-    // Items of a typed list do not repeat its kind.
-    let item_kind = kind.trim_end_matches("List");
-    for item in items {
-        let mut item = item.clone();
-        if item["kind"].is_null() && !item_kind.is_empty() {
-            item["kind"] = Value::from(item_kind);
+/// Reads each object, and collects what is wrong with the others.
+fn each<T>(objects: &[&Object], wrong: &mut Vec<String>, read: impl Fn(&Object) -> Result<T, String>) -> Vec<T> {
+    let mut good = Vec::new();
+    for object in objects {
+        match read(object) {
+            Ok(value) => good.push(value),
+            Err(message) => wrong.push(message),
         }
-        flatten(item, into);
     }
+    good
 }
 
 impl Inputs {
     /// Reads `files`: each the text of one or several YAML documents, or of JSON. `name` picks among several autoscalers.
     pub fn parse(files: &[&str], name: Option<&str>) -> Result<Self, InputError> {
+        let files: Vec<File<'_>> = files.iter().map(|text| File { name: "", text }).collect();
+        Self::from_files(&files, name)
+    }
+
+    /// The same of files with names, under which mistakes are reported: `live.yaml:31:3: Pod edge-0: …`.
+    pub fn from_files(files: &[File<'_>], name: Option<&str>) -> Result<Self, InputError> {
         let mut objects = Vec::new();
         for file in files {
-            let documents: Vec<Value> =
-                serde_saphyr::from_multiple(file).map_err(|error| InputError::Syntax(error.to_string()))?;
-            objects.extend(documents.into_iter().filter(|document| !document.is_null()));
+            objects.extend(read(file).map_err(InputError::Syntax)?);
         }
-        Self::from_objects(objects, name)
+        Self::sort_out(&objects, name)
     }
 
     /// Sorts out objects of the kinds HorizontalPodAutoscaler, Deployment (or ReplicaSet, StatefulSet, Scale), Pod,
-    /// PodMetrics, MetricValue, ExternalMetricValue, lists of those, and RecommendationHistory. Others are skipped.
+    /// PodMetrics, MetricValue, ExternalMetricValue, lists of those, and RecommendationHistory. Others are skipped. A
+    /// `metric.selector` of a metric's value names the selector that it answers; without one it answers all.
     pub fn from_objects(objects: Vec<Value>, name: Option<&str>) -> Result<Self, InputError> {
-        let mut all = Vec::new();
-        for object in objects {
-            flatten(object, &mut all);
-        }
-        let of = |kind: &str| all.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+        let objects: Vec<Object> = objects.into_iter().flat_map(Object::flatten).collect();
+        Self::sort_out(&objects, name)
+    }
+
+    fn sort_out(all: &[Object], name: Option<&str>) -> Result<Self, InputError> {
+        let of = |kind: &str| -> Vec<&Object> { all.iter().filter(|object| object.value["kind"] == kind).collect() };
         let hpa = choose(&of("HorizontalPodAutoscaler"), name)?;
         let namespace = hpa.metadata.namespace.clone();
-        let here = |object: &&Value| match (object["metadata"]["namespace"].as_str(), namespace.as_deref()) {
+        let here = |object: &&Object| match (object.value["metadata"]["namespace"].as_str(), namespace.as_deref()) {
             (Some(theirs), Some(ours)) => theirs == ours,
             _ => true,
         };
-        let (scale, selector) = scale(&all, &hpa)?;
-        let pods = of("Pod")
-            .into_iter()
-            .filter(here)
-            .map(shape::<Pod>)
-            .collect::<Result<Vec<_>, _>>()?;
+        let near = |kind: &str| -> Vec<&Object> { of(kind).into_iter().filter(here).collect() };
+        let mut wrong = Vec::new();
+        let (scale, selector) = scale(all.iter().filter(here), &hpa).unwrap_or_else(|message| {
+            wrong.push(message);
+            (Err(String::new()), None)
+        });
+        let pods = each(&near("Pod"), &mut wrong, shape::<Pod>);
         let selected = |pod: &&Pod| {
             selector
                 .as_ref()
                 .is_none_or(|selector| matches(selector, pod.metadata.labels.as_ref()))
         };
         let pods: Vec<PodView> = pods.iter().filter(selected).map(PodView::from).collect();
-        let samples = samples(&of, &here, &pods)?;
-        let history = match of("RecommendationHistory").first() {
-            Some(object) => {
-                let mut fields = (*object).clone();
-                if let Some(fields) = fields.as_object_mut() {
-                    fields.retain(|name, _| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
-                }
-                serde_json::from_value(fields).map_err(|error| InputError::Shape {
-                    object: label(object),
-                    error: error.to_string(),
-                })?
-            }
-            None => History {
-                recommendations: Some(Vec::new()),
-                ..History::default()
-            },
+        let samples = Samples {
+            resource: Ok(each(&near("PodMetrics"), &mut wrong, pod_usage)
+                .into_iter()
+                .filter(|usage| pods.is_empty() || pods.iter().any(|pod| pod.name == usage.pod))
+                .collect()),
+            ..custom(&of("MetricValue"), &of("ExternalMetricValue"), &mut wrong)
         };
+        let history = each(&of("RecommendationHistory"), &mut wrong, history)
+            .into_iter()
+            .next();
+        if !wrong.is_empty() {
+            return Err(InputError::Shape(wrong));
+        }
         Ok(Self {
             hpa,
             observation: Observation { scale, pods, samples },
-            history,
+            remembered: history.is_some(),
+            history: history.unwrap_or_else(|| History {
+                recommendations: Some(Vec::new()),
+                ..History::default()
+            }),
         })
     }
 
@@ -177,51 +169,89 @@ impl Inputs {
     }
 }
 
-fn choose(hpas: &[&Value], name: Option<&str>) -> Result<HorizontalPodAutoscaler, InputError> {
-    let named: Vec<&&Value> = hpas
+fn choose(hpas: &[&Object], name: Option<&str>) -> Result<HorizontalPodAutoscaler, InputError> {
+    let named: Vec<&&Object> = hpas
         .iter()
-        .filter(|hpa| name.is_none_or(|name| hpa["metadata"]["name"] == name))
+        .filter(|hpa| name.is_none_or(|name| hpa.value["metadata"]["name"] == name))
         .collect();
     match named.as_slice() {
-        [hpa] => shape(hpa),
+        [hpa] => autoscaler(hpa).map_err(|message| InputError::Shape(vec![message])),
         [] => Err(InputError::NoAutoscaler(
             name.map(|name| format!(" {name}")).unwrap_or_default(),
         )),
         several => {
             let names: Vec<&str> = several
                 .iter()
-                .filter_map(|hpa| hpa["metadata"]["name"].as_str())
+                .filter_map(|hpa| hpa.value["metadata"]["name"].as_str())
                 .collect();
             Err(InputError::Several(names.join(", ")))
         }
     }
 }
 
+/// The metric an API server adds to an autoscaler that names none.
+const DEFAULT_CPU_PERCENT: i64 = 80;
+
+/// An autoscaler as its controller would get it: a manifest has neither the API server's defaults nor, in
+/// `autoscaling/v1`, a list of metrics.
+fn autoscaler(object: &Object) -> Result<HorizontalPodAutoscaler, String> {
+    let mut object = object.clone();
+    let version = object.value["apiVersion"].as_str().unwrap_or_default().to_owned();
+    if !matches!(version.as_str(), "autoscaling/v2" | "autoscaling/v1" | "") {
+        let message =
+            format!("apiVersion {version} is not served any more; `kubectl get hpa -o yaml` prints autoscaling/v2");
+        return Err(object.wrong(&message));
+    }
+    let percent = object.value["spec"]["targetCPUUtilizationPercentage"]
+        .as_i64()
+        .filter(|_| version == "autoscaling/v1")
+        .unwrap_or(DEFAULT_CPU_PERCENT);
+    object.value["apiVersion"] = Value::from("autoscaling/v2");
+    if let Some(spec) = object.value["spec"].as_object_mut() {
+        let metrics = spec.entry("metrics").or_insert(Value::Null);
+        if metrics.is_null() || metrics.as_array().is_some_and(Vec::is_empty) {
+            let target = json!({ "type": "Utilization", "averageUtilization": percent });
+            *metrics = json!([{ "type": "Resource", "resource": { "name": "cpu", "target": target } }]);
+        }
+    }
+    shape(&object)
+}
+
+fn history(object: &Object) -> Result<History, String> {
+    let mut fields = object.clone();
+    if let Some(fields) = fields.value.as_object_mut() {
+        fields.retain(|name, _| !matches!(name.as_str(), "kind" | "apiVersion" | "metadata"));
+    }
+    serde_json::from_value(fields.value).map_err(|error| object.wrong(&error))
+}
+
 type Scale = (Result<ScaleView, String>, Option<LabelSelector>);
 
-fn scale(all: &[Value], hpa: &HorizontalPodAutoscaler) -> Result<Scale, InputError> {
+fn scale<'a>(mut all: impl Iterator<Item = &'a Object>, hpa: &HorizontalPodAutoscaler) -> Result<Scale, String> {
     let target = &hpa.spec.scale_target_ref;
-    let is_target = |object: &&Value| {
-        object["metadata"]["name"] == target.name.as_str()
-            && (object["kind"] == target.kind.as_str() || object["kind"] == "Scale")
+    let is_target = |object: &&Object| {
+        object.value["metadata"]["name"] == target.name.as_str()
+            && (object.value["kind"] == target.kind.as_str() || object.value["kind"] == "Scale")
     };
-    let number = |value: &Value| value.as_i64().map(|value| value as i32);
-    if let Some(object) = all.iter().find(is_target) {
+    if let Some(object) = all.find(is_target) {
+        let number = |value: &Value, field: &str| match value {
+            Value::Null => Ok(None),
+            value => value
+                .as_i64()
+                .and_then(|value| i32::try_from(value).ok())
+                .map(Some)
+                .ok_or_else(|| object.wrong(&format!("{field} {value} is not a 32-bit number"))),
+        };
         // A scale without replicas has none; a workload without them has one.
-        let absent = i32::from(object["kind"] != "Scale");
-        let replicas = number(&object["spec"]["replicas"]).unwrap_or(absent);
-        let selector = match &object["spec"]["selector"] {
+        let absent = i32::from(object.value["kind"] != "Scale");
+        let replicas = number(&object.value["spec"]["replicas"], "spec.replicas")?.unwrap_or(absent);
+        let selector = match &object.value["spec"]["selector"] {
             Value::Null => None,
-            selector => Some(
-                serde_json::from_value(selector.clone()).map_err(|error| InputError::Shape {
-                    object: label(object),
-                    error: error.to_string(),
-                })?,
-            ),
+            selector => Some(serde_json::from_value(selector.clone()).map_err(|error| object.wrong(&error))?),
         };
         let view = ScaleView {
             spec_replicas: replicas,
-            status_replicas: number(&object["status"]["replicas"]).unwrap_or(replicas),
+            status_replicas: number(&object.value["status"]["replicas"], "status.replicas")?.unwrap_or(replicas),
             selector: Selector::Valid,
         };
         return Ok((Ok(view), selector));
@@ -239,7 +269,7 @@ fn scale(all: &[Value], hpa: &HorizontalPodAutoscaler) -> Result<Scale, InputErr
     ))
 }
 
-fn matches(selector: &LabelSelector, labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+fn matches(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
     let label = |key: &str| labels.and_then(|labels| labels.get(key));
     let equal = selector
         .match_labels
@@ -260,95 +290,101 @@ fn matches(selector: &LabelSelector, labels: Option<&std::collections::BTreeMap<
     equal && expressions
 }
 
-fn samples<'a>(
-    of: &impl Fn(&str) -> Vec<&'a Value>,
-    here: &impl Fn(&&'a Value) -> bool,
-    pods: &[PodView],
-) -> Result<Samples, InputError> {
+/// The answers of the custom and external metrics APIs.
+fn custom(values: &[&Object], external: &[&Object], wrong: &mut Vec<String>) -> Samples {
     let mut samples = Samples::default();
-    let usage = of("PodMetrics")
-        .into_iter()
-        .filter(here)
-        .map(pod_usage)
-        .collect::<Result<Vec<_>, _>>()?;
-    samples.resource = Ok(usage
-        .into_iter()
-        .filter(|usage| pods.is_empty() || pods.iter().any(|pod| pod.name == usage.pod))
-        .collect());
-    for object in of("MetricValue") {
-        let name = object["metric"]["name"].as_str().unwrap_or_default().to_owned();
-        let described = object["describedObject"]["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let value = milli(object, &object["value"])?;
-        if object["describedObject"]["kind"] == "Pod" {
-            let window = object["windowSeconds"].as_i64().unwrap_or(60);
-            let value = PodValue {
-                pod: described,
-                timestamp: time(object)?,
-                window: SignedDuration::from_secs(window),
-                value,
-            };
-            match samples.pods.iter_mut().find(|named| named.name == name) {
-                Some(Named { answer: Ok(values), .. }) => values.push(value),
-                _ => samples.pods.push(Named {
-                    name,
-                    selector: None,
-                    object: None,
-                    answer: Ok(vec![value]),
-                }),
-            }
-        } else {
-            samples.object.push(Named {
-                name,
-                selector: None,
-                object: Some(described),
+    for (metric, value) in each(values, wrong, metric_value) {
+        match value {
+            Described::Pod(value) => push(&mut samples.pods, metric, value),
+            Described::Other { object, value } => samples.object.push(Named {
+                name: metric.name,
+                selector: metric.selector,
+                object: Some(object),
                 answer: Ok(value),
-            });
-        }
-    }
-    for object in of("ExternalMetricValue") {
-        let name = object["metricName"].as_str().unwrap_or_default().to_owned();
-        let value = milli(object, &object["value"])?;
-        match samples.external.iter_mut().find(|named| named.name == name) {
-            Some(Named { answer: Ok(values), .. }) => values.push(value),
-            _ => samples.external.push(Named {
-                name,
-                selector: None,
-                object: None,
-                answer: Ok(vec![value]),
             }),
         }
     }
-    Ok(samples)
+    let external = each(external, wrong, |object| {
+        Ok((metric(object)?, milli(object, "value", &object.value["value"])?))
+    });
+    for (metric, value) in external {
+        push(&mut samples.external, metric, value);
+    }
+    samples
 }
 
-fn milli(object: &Value, value: &Value) -> Result<i64, InputError> {
+/// Adds a value to those of its metric.
+fn push<T>(answers: &mut Vec<Named<Vec<T>>>, metric: MetricIdentifier, value: T) {
+    let same = |named: &&mut Named<Vec<T>>| named.name == metric.name && named.selector == metric.selector;
+    match answers.iter_mut().find(same) {
+        Some(Named { answer: Ok(values), .. }) => values.push(value),
+        _ => answers.push(Named {
+            name: metric.name,
+            selector: metric.selector,
+            object: None,
+            answer: Ok(vec![value]),
+        }),
+    }
+}
+
+/// What a custom metric describes.
+enum Described {
+    Pod(PodValue),
+    Other { object: String, value: i64 },
+}
+
+/// `v1beta2` of custom metrics has name and selector under `metric`; `v1beta1`, and external metrics, have `metricName`.
+fn metric(object: &Object) -> Result<MetricIdentifier, String> {
+    let metric = &object.value["metric"];
+    let name = metric["name"].as_str().or_else(|| object.value["metricName"].as_str());
+    let name = name.ok_or_else(|| object.wrong(&"no metric.name, and no metricName"))?;
+    let selector = match &metric["selector"] {
+        Value::Null => None,
+        selector => Some(serde_json::from_value(selector.clone()).map_err(|error| object.wrong(&error))?),
+    };
+    Ok(MetricIdentifier {
+        name: name.to_owned(),
+        selector,
+    })
+}
+
+fn metric_value(object: &Object) -> Result<(MetricIdentifier, Described), String> {
+    let metric = metric(object)?;
+    let described = &object.value["describedObject"];
+    let name = described["name"].as_str().unwrap_or_default().to_owned();
+    let value = milli(object, "value", &object.value["value"])?;
+    if described["kind"] != "Pod" {
+        return Ok((metric, Described::Other { object: name, value }));
+    }
+    let window = object.value["windowSeconds"].as_i64().unwrap_or(60);
+    let value = PodValue {
+        pod: name,
+        timestamp: time(object)?,
+        window: SignedDuration::from_secs(window),
+        value,
+    };
+    Ok((metric, Described::Pod(value)))
+}
+
+fn milli(object: &Object, field: &str, value: &Value) -> Result<i64, String> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    parse_milli(&text).map_err(|error| InputError::Shape {
-        object: label(object),
-        error: error.to_string(),
-    })
+    parse_milli(&text).map_err(|error| object.wrong(&format!("{field}: {error}")))
 }
 
-fn time(object: &Value) -> Result<Timestamp, InputError> {
-    let text = object["timestamp"].as_str().unwrap_or_default();
-    text.parse().map_err(|error| InputError::Shape {
-        object: label(object),
-        error: format!("timestamp: {error}"),
-    })
+fn time(object: &Object) -> Result<Timestamp, String> {
+    let text = object.value["timestamp"].as_str().unwrap_or_default();
+    text.parse()
+        .map_err(|error| object.wrong(&format!("timestamp {text:?}: {error}")))
 }
 
-fn pod_usage(object: &Value) -> Result<PodUsage, InputError> {
-    let window = object["window"].as_str().unwrap_or("30s");
-    let window = window.parse().map_err(|error| InputError::Shape {
-        object: label(object),
-        error: format!("window {window:?}: {error}"),
-    })?;
-    let containers = object["containers"].as_array().into_iter().flatten();
+fn pod_usage(object: &Object) -> Result<PodUsage, String> {
+    let window = object.value["window"].as_str().unwrap_or("30s");
+    let window = window
+        .parse()
+        .map_err(|error| object.wrong(&format!("window {window:?}: {error}")))?;
+    let containers = object.value["containers"].as_array().into_iter().flatten();
     Ok(PodUsage {
-        pod: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
+        pod: object.value["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
         timestamp: time(object)?,
         window,
         containers: containers
@@ -357,10 +393,10 @@ fn pod_usage(object: &Value) -> Result<PodUsage, InputError> {
                 Ok(ContainerUsage {
                     name: container["name"].as_str().unwrap_or_default().to_owned(),
                     usage: usage
-                        .map(|(name, value)| Ok((name.clone(), milli(object, value)?)))
-                        .collect::<Result<_, InputError>>()?,
+                        .map(|(name, value)| Ok((name.clone(), milli(object, name, value)?)))
+                        .collect::<Result<_, String>>()?,
                 })
             })
-            .collect::<Result<_, InputError>>()?,
+            .collect::<Result<_, String>>()?,
     })
 }

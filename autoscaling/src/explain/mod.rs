@@ -22,11 +22,13 @@
 mod chart;
 mod findings;
 mod inputs;
+mod read;
 mod text;
 
 pub use chart::chart;
 pub use findings::{Finding, Severity};
 pub use inputs::{InputError, Inputs, Name};
+pub use read::File;
 pub use text::describe;
 
 use jiff::{SignedDuration, Timestamp};
@@ -90,12 +92,16 @@ pub struct NamedCondition {
     pub condition: Condition,
 }
 
-/// A projection, and why there is none.
+/// A projection, and what it takes for granted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Projected {
     /// The ramp.
     pub ramp: Ramp,
+    /// How a replica is held to behave.
+    pub model: PodModel,
+    /// Whether a metric that cannot be read today is held to be mended: without that nothing would ever move.
+    pub assumes_mended: bool,
     /// What it does.
     pub projection: Projection,
 }
@@ -216,7 +222,12 @@ fn projected(
         now,
     )
     .ok()?;
-    Some(Projected { ramp, projection })
+    Some(Projected {
+        ramp,
+        model: wanted.model.clone(),
+        assumes_mended: decision.error.is_some(),
+        projection,
+    })
 }
 
 /// Reads a rate of arrival such as `100/s`, `6000/m` or `20000/h` as viewers a second.

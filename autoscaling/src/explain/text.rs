@@ -83,6 +83,20 @@ fn render_projection(out: &mut String, projected: &Projected) {
         ramp.initial, ramp.per_second, ramp.rises_for
     );
     line(out, 0, &title);
+    let model = &projected.model;
+    let assumed = format!(
+        "Assumed: a replica uses all it requests at {} viewers and is ready {:#} after its creation; {} % headroom is \
+         wanted.{}",
+        model.capacity.viewers_per_replica,
+        model.start,
+        model.capacity.headroom_percent,
+        if projected.assumes_mended {
+            " What keeps the metric from being read is mended first: until then the size does not move."
+        } else {
+            ""
+        }
+    );
+    line(out, 0, &assumed);
     out.push_str(&chart(projection));
     let verdict = match (projection.short_from, projection.short_until) {
         (Some(from), Some(until)) if projection.worst_unserved == 0 => format!(
