@@ -116,9 +116,12 @@ impl Cluster {
 
     /// One look at the platform as it is now.
     pub(crate) async fn look(&self) -> Result<(), ReconcileError> {
-        reconcile(Arc::new(self.platform().await), self.context.clone())
-            .await
-            .map(drop)
+        self.look_at(self.platform().await).await
+    }
+
+    /// One look at the platform as it is said to be.
+    pub(crate) async fn look_at(&self, platform: StreamingPlatform) -> Result<(), ReconcileError> {
+        reconcile(Arc::new(platform), self.context.clone()).await.map(drop)
     }
 
     /// A new operator, without memories.
