@@ -2,10 +2,15 @@
 //!
 //! A reactive autoscaler learns of an audience from the load it causes, minutes late. The operator knows the audience
 //! itself, what premieres announce, and what must be carried when regions are lost; the floor is the largest of these needs.
+//! The arithmetic of audiences is `showrunner-autoscaling`'s.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
+use showrunner_autoscaling::{
+    audience::{Capacity, Load, share, worst_loads},
+    prewarm::{Announced, audience_to_serve},
+};
 use showrunner_crds::platform::Role;
 
 use crate::validate::{Region, ValidatedPlatform, names::RegionName, units::Replicas};
@@ -52,41 +57,59 @@ pub struct Floor {
 pub struct Demand<'a> {
     /// Measured concurrent viewers by region.
     pub audience: &'a BTreeMap<RegionName, f64>,
-    /// Viewers that premieres announce for about now, over all regions.
-    pub announced: f64,
+    /// Audiences that premieres announce, over all regions.
+    pub announced: &'a [Announced],
     /// Regions whose edges do not serve at the moment: they count as lost already.
     pub unavailable: &'a BTreeSet<RegionName>,
+    /// When that was so.
+    pub now: Timestamp,
 }
 
-/// The floor of every region with edges.
+/// The floor of every region with edges. The measured audience counts with its headroom; announced figures, and what moves
+/// when regions are lost, count as they are.
 #[must_use]
 pub fn floors(platform: &ValidatedPlatform, demand: &Demand<'_>) -> BTreeMap<RegionName, Floor> {
-    let regions: Vec<&Region> = platform.regions_with(Role::Edge).collect();
     let scaling = &platform.edge.autoscaling;
-    let headroom = 1.0 + f64::from(scaling.headroom_percent) / 100.0;
-    let measured: Vec<f64> = regions
+    let capacity = Capacity {
+        // No region carries an audience with edges that serve nobody; validation refuses them.
+        viewers_per_replica: platform.edge.viewers_per_replica.0.max(1),
+        headroom_percent: 0,
+    };
+    let spare = Capacity {
+        headroom_percent: scaling.headroom_percent,
+        ..capacity
+    };
+    let regions: Vec<&Region> = platform.regions_with(Role::Edge).collect();
+    let weights: u64 = regions.iter().map(|region| u64::from(region.weight)).sum();
+    let measured: Vec<u64> = regions
         .iter()
-        .map(|region| demand.audience.get(&region.name).copied().unwrap_or(0.0).max(0.0))
+        .map(|region| viewers(demand.audience.get(&region.name).copied()))
         .collect();
-    let everywhere: Vec<usize> = (0..regions.len()).collect();
-    let announced: Vec<f64> = everywhere
+    let loads: Vec<Load> = regions
         .iter()
-        .map(|&at| demand.announced.max(0.0) * share(&regions, &everywhere, at))
+        .zip(&measured)
+        .map(|(region, &measured)| {
+            let part = |announced: &Announced| Announced {
+                viewers: share(announced.viewers, region.weight, weights, regions.len() as u64),
+                ..announced.clone()
+            };
+            let announced: Vec<Announced> = demand.announced.iter().map(part).collect();
+            Load {
+                weight: region.weight,
+                viewers: audience_to_serve(measured, &announced, demand.now),
+                up: !demand.unavailable.contains(&region.name),
+            }
+        })
         .collect();
-    let evacuation: Vec<f64> = evacuated(platform, &regions, &measured, demand.unavailable)
-        .into_iter()
-        .zip(evacuated(platform, &regions, &announced, demand.unavailable))
-        .map(|(measured, announced)| measured.max(announced))
-        .collect();
+    let worst = worst_loads(&loads, platform.resilience.regions_to_lose as usize);
 
-    everywhere
-        .into_iter()
+    (0..regions.len())
         .map(|at| {
             let needs = [
                 (scaling.min.0, Reason::Spec),
-                (replicas(platform, measured[at] * headroom), Reason::Audience),
-                (replicas(platform, announced[at]), Reason::Premiere),
-                (replicas(platform, evacuation[at]), Reason::Evacuation),
+                (replicas(spare, measured[at]), Reason::Audience),
+                (replicas(capacity, loads[at].viewers), Reason::Premiere),
+                (replicas(capacity, worst[at]), Reason::Evacuation),
             ];
             // The first of equal needs, so that the plainest reason is given.
             let (needed, reason) = needs
@@ -110,64 +133,14 @@ pub fn floors(platform: &ValidatedPlatform, demand: &Demand<'_>) -> BTreeMap<Reg
         .collect()
 }
 
-/// Edges that a number of viewers needs.
-fn replicas(platform: &ValidatedPlatform, viewers: f64) -> u32 {
-    // A whisker of tolerance: sums of shares come out a rounding error above the whole.
-    let exact = viewers / f64::from(platform.edge.viewers_per_replica.0.max(1));
-    (exact - 1e-9).ceil().clamp(0.0, f64::from(i32::MAX)) as u32
+/// Edges for a number of viewers, as many as Kubernetes can count. A capacity of at least one viewer is never refused.
+fn replicas(capacity: Capacity, viewers: u64) -> u32 {
+    capacity.replicas(viewers).unwrap_or(u32::MAX).min(i32::MAX as u32)
 }
 
-/// Share that a region takes among those that are left: by weight, or equally when nobody left has one.
-fn share(regions: &[&Region], left: &[usize], at: usize) -> f64 {
-    let total: u32 = left.iter().map(|&index| regions[index].weight).sum();
-    if total == 0 {
-        1.0 / left.len().max(1) as f64
-    } else {
-        f64::from(regions[at].weight) / f64::from(total)
-    }
-}
-
-/// Viewers each region has when the worst `regionsToLose` others are gone and their viewers have moved by weight.
-fn evacuated(
-    platform: &ValidatedPlatform,
-    regions: &[&Region],
-    viewers: &[f64],
-    unavailable: &BTreeSet<RegionName>,
-) -> Vec<f64> {
-    let standing: Vec<usize> = (0..regions.len())
-        .filter(|&at| !unavailable.contains(&regions[at].name))
-        .collect();
-    let gone = regions.len() - standing.len();
-    let budget = (platform.resilience.regions_to_lose as usize)
-        .saturating_sub(gone)
-        .min(standing.len().saturating_sub(1));
-    let mut worst = viewers.to_vec();
-    for lost in subsets(&standing, budget) {
-        let left: Vec<usize> = standing.iter().copied().filter(|at| !lost.contains(at)).collect();
-        let moved: f64 = (0..regions.len())
-            .filter(|at| !left.contains(at))
-            .map(|at| viewers[at])
-            .sum();
-        for &at in &left {
-            worst[at] = worst[at].max(viewers[at] + moved * share(regions, &left, at));
-        }
-    }
-    worst
-}
-
-/// Every way to take `size` of the items. With at most 16 regions there are never more than 12,870.
-pub(crate) fn subsets(items: &[usize], size: usize) -> Vec<Vec<usize>> {
-    if size == 0 {
-        return vec![Vec::new()];
-    }
-    let mut all = Vec::new();
-    for (position, &item) in items.iter().enumerate() {
-        for mut rest in subsets(&items[position + 1..], size - 1) {
-            rest.push(item);
-            all.push(rest);
-        }
-    }
-    all
+/// Whole viewers of a measured number. Windows and rates give fractions; a whisker above a whole is a rounding error.
+fn viewers(measured: Option<f64>) -> u64 {
+    (measured.unwrap_or(0.0) - 1e-6).ceil().max(0.0) as u64
 }
 
 /// Holds a floor up: it rises at once and falls only when no higher one was asked for within the window.
@@ -206,6 +179,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
+    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -223,7 +197,24 @@ mod tests {
             .collect()
     }
 
-    fn floors_of(platform: &ValidatedPlatform, viewers: [f64; 3], announced: f64) -> [(u32, Reason); 3] {
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// A premiere that opens so many seconds from now, all at once, with a lead of a minute.
+    fn premiere(viewers: u64, opens: i64) -> Announced {
+        Announced {
+            opens: Timestamp::from_second(opens).unwrap(),
+            ramp: SignedDuration::ZERO,
+            closes: Timestamp::from_second(opens + 3600).unwrap(),
+            lead: SignedDuration::from_secs(60),
+            viewers,
+        }
+    }
+
+    fn floors_of(platform: &ValidatedPlatform, viewers: [f64; 3], announced: u64) -> [(u32, Reason); 3] {
+        floors_with(platform, viewers, &[premiere(announced, 0)])
+    }
+
+    fn floors_with(platform: &ValidatedPlatform, viewers: [f64; 3], announced: &[Announced]) -> [(u32, Reason); 3] {
         let audience = audience(viewers);
         let floors = floors(
             platform,
@@ -231,6 +222,7 @@ mod tests {
                 audience: &audience,
                 announced,
                 unavailable: &BTreeSet::new(),
+                now: NOW,
             },
         );
         ["north", "south", "west"].map(|name| {
@@ -247,43 +239,76 @@ mod tests {
         let mut brave = fixtures::cinema();
         brave.resilience.regions_to_lose = 0;
         for (platform, viewers, announced, expected) in [
-            (&platform, [0.0, 0.0, 0.0], 0.0, [(1, Spec), (1, Spec), (1, Spec)]),
+            (&platform, [0.0, 0.0, 0.0], 0, [(1, Spec), (1, Spec), (1, Spec)]),
             // 100·1.25/50 = 2.5; nothing else watches.
-            (&brave, [100.0, 0.0, 0.0], 0.0, [(3, Audience), (1, Spec), (1, Spec)]),
+            (&brave, [100.0, 0.0, 0.0], 0, [(3, Audience), (1, Spec), (1, Spec)]),
             // North's 100 move to two regions of equal weight: 50 + 50 each.
             (
                 &platform,
                 [100.0, 50.0, 50.0],
-                0.0,
+                0,
                 [(3, Audience), (2, Audience), (2, Audience)],
             ),
             (
                 &platform,
                 [200.0, 50.0, 50.0],
-                0.0,
+                0,
                 [(5, Audience), (3, Evacuation), (3, Evacuation)],
             ),
             // 400 announced: 200, 100, 100; without north 200 each, without south 266.7 in the north.
             (
                 &brave,
                 [0.0, 0.0, 0.0],
-                400.0,
+                400,
                 [(4, Premiere), (2, Premiere), (2, Premiere)],
             ),
             (
                 &platform,
                 [0.0, 0.0, 0.0],
-                400.0,
+                400,
                 [(6, Evacuation), (4, Evacuation), (4, Evacuation)],
             ),
             // More than the spec allows is cut.
-            (&brave, [1e6, 0.0, 0.0], 0.0, [(20, Audience), (1, Spec), (1, Spec)]),
+            (&brave, [1e6, 0.0, 0.0], 0, [(20, Audience), (1, Spec), (1, Spec)]),
         ] {
             assert_eq!(
                 floors_of(platform, viewers, announced),
                 expected,
                 "{viewers:?} {announced}"
             );
+        }
+    }
+
+    /// 100 watch in the north; 400 more are announced, 200 of them for the north.
+    #[test]
+    fn who_is_still_to_come_is_added_to_who_is_there() {
+        use Reason::{Audience, Premiere, Spec};
+        let mut platform = fixtures::cinema();
+        platform.resilience.regions_to_lose = 0;
+        for (opens, expected) in [
+            (61, [(3, Audience), (1, Spec), (1, Spec)]),
+            (60, [(6, Premiere), (2, Premiere), (2, Premiere)]),
+            (1, [(6, Premiere), (2, Premiere), (2, Premiere)]),
+            // They have come, so that they are among those measured, or late.
+            (0, [(4, Premiere), (2, Premiere), (2, Premiere)]),
+            (-3600, [(3, Audience), (1, Spec), (1, Spec)]),
+        ] {
+            let floors = floors_with(&platform, [100.0, 0.0, 0.0], &[premiere(400, opens)]);
+            assert_eq!(floors, expected, "opens in {opens} s");
+        }
+    }
+
+    #[test]
+    fn a_fraction_of_a_viewer_is_one_and_a_rounding_error_is_none() {
+        for (measured, expected) in [
+            (None, 0),
+            (Some(-3.0), 0),
+            (Some(0.1), 1),
+            (Some(100.000_000_1), 100),
+            (Some(100.2), 101),
+            (Some(f64::NAN), 0),
+        ] {
+            assert_eq!(viewers(measured), expected, "{measured:?}");
         }
     }
 
@@ -297,8 +322,9 @@ mod tests {
                 &platform,
                 &Demand {
                     audience: &audience,
-                    announced: 0.0,
+                    announced: &[],
                     unavailable: &unavailable,
+                    now: NOW,
                 },
             )[&region("west")]
         };
@@ -311,8 +337,9 @@ mod tests {
                 &platform,
                 &Demand {
                     audience: &lonely,
-                    announced: 0.0,
+                    announced: &[],
                     unavailable,
+                    now: NOW,
                 },
             )[&region("west")]
                 .replicas
@@ -328,7 +355,7 @@ mod tests {
     fn without_autoscaling_the_floor_is_the_spec() {
         let mut platform = fixtures::cinema();
         platform.edge.autoscaling.enabled = false;
-        assert_eq!(floors_of(&platform, [500.0, 0.0, 0.0], 900.0), [(1, Reason::Spec); 3]);
+        assert_eq!(floors_of(&platform, [500.0, 0.0, 0.0], 900), [(1, Reason::Spec); 3]);
     }
 
     #[test]
@@ -337,7 +364,7 @@ mod tests {
         for region in &mut platform.regions[1..] {
             region.weight = 0;
         }
-        let [_, south, west] = floors_of(&platform, [400.0, 0.0, 0.0], 0.0);
+        let [_, south, west] = floors_of(&platform, [400.0, 0.0, 0.0], 0);
         assert_eq!((south, west), ((4, Reason::Evacuation), (4, Reason::Evacuation)));
     }
 
@@ -390,7 +417,7 @@ mod tests {
         fn more_audience_never_lowers_a_floor(
             viewers in prop::array::uniform3(0.0..5000.0_f64),
             more in prop::array::uniform3(0.0..5000.0_f64),
-            announced in 0.0..5000.0_f64,
+            announced in 0..5000_u64,
             lose in 0_u32..4,
         ) {
             let mut platform = fixtures::cinema();
@@ -409,7 +436,7 @@ mod tests {
             lost in 0_usize..3,
         ) {
             let platform = fixtures::cinema();
-            let floors = floors_of(&platform, viewers, 0.0);
+            let floors = floors_of(&platform, viewers, 0);
             let capacity: u32 = (0..3).filter(|&at| at != lost).map(|at| floors[at].0 * 50).sum();
             prop_assert!(f64::from(capacity) + 1e-6 >= viewers.iter().sum::<f64>(), "{floors:?} for {viewers:?}");
             for (replicas, _) in floors {

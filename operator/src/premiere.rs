@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use showrunner_autoscaling::prewarm::Announced;
 use showrunner_crds::premiere::PremiereSpec;
 
 /// How far a premiere is.
@@ -39,23 +40,17 @@ pub fn phase(premiere: &PremiereSpec, now: Timestamp) -> Phase {
     }
 }
 
-/// Viewers for whom capacity has to be asked now, so that it is warm when they come.
-///
-/// The audience grows evenly from `start` over `ramp`; capacity for each viewer is asked `prewarmLead` before he comes,
-/// and kept until `duration` after `start`.
+/// The audience it announces, as the arithmetic of audiences takes it.
 #[must_use]
-pub fn announced(premiere: &PremiereSpec, now: Timestamp) -> f64 {
-    if !matches!(phase(premiere, now), Phase::Warming | Phase::Live) {
-        return 0.0;
+pub fn announced(premiere: &PremiereSpec) -> Announced {
+    let after = |duration: std::time::Duration| premiere.start.checked_add(signed(duration)).unwrap_or(Timestamp::MAX);
+    Announced {
+        opens: premiere.start,
+        ramp: signed(premiere.ramp.0),
+        closes: after(premiere.duration.0),
+        lead: signed(premiere.prewarm_lead.0),
+        viewers: u64::from(premiere.expected_viewers),
     }
-    let ahead = (now.duration_since(premiere.start) + signed(premiere.prewarm_lead.0)).as_secs_f64();
-    let ramp = premiere.ramp.as_secs_f64();
-    let arrived = if ramp <= 0.0 {
-        1.0
-    } else {
-        (ahead / ramp).clamp(0.0, 1.0)
-    };
-    f64::from(premiere.expected_viewers) * arrived
 }
 
 /// When a premiere next changes phase; `None` once it is over.
@@ -76,7 +71,7 @@ fn signed(duration: std::time::Duration) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::float_cmp)]
+    #![allow(clippy::unwrap_used)]
     use showrunner_crds::duration::GoDuration;
 
     use super::*;
@@ -96,19 +91,19 @@ mod tests {
     fn capacity_stands_a_lead_before_its_viewers() {
         let premiere = premiere();
         for (offset, expected, viewers) in [
-            (-5000, Phase::Scheduled, 0.0),
-            (-601, Phase::Scheduled, 0.0),
-            (-600, Phase::Warming, 0.0),
-            (-550, Phase::Warming, 500.0),
-            (-500, Phase::Warming, 1000.0),
-            (-1, Phase::Warming, 1000.0),
-            (0, Phase::Live, 1000.0),
-            (3599, Phase::Live, 1000.0),
-            (3600, Phase::Over, 0.0),
+            (-5000, Phase::Scheduled, 0),
+            (-601, Phase::Scheduled, 0),
+            (-600, Phase::Warming, 0),
+            (-550, Phase::Warming, 500),
+            (-500, Phase::Warming, 1000),
+            (-1, Phase::Warming, 1000),
+            (0, Phase::Live, 1000),
+            (3599, Phase::Live, 1000),
+            (3600, Phase::Over, 0),
         ] {
             let now = Timestamp::from_second(10_000 + offset).unwrap();
             assert_eq!(
-                (phase(&premiere, now), announced(&premiere, now)),
+                (phase(&premiere, now), announced(&premiere).warming(now)),
                 (expected, viewers),
                 "at {offset}"
             );
@@ -132,6 +127,9 @@ mod tests {
             ramp: GoDuration::default(),
             ..premiere()
         };
-        assert_eq!(announced(&premiere, Timestamp::from_second(9400).unwrap()), 1000.0);
+        assert_eq!(
+            announced(&premiere).warming(Timestamp::from_second(9400).unwrap()),
+            1000
+        );
     }
 }

@@ -130,18 +130,16 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     };
     let addresses = Addresses::read(&validated, &observed.live);
     let unavailable = status::unavailable(&validated, &observed.live);
-    let announced = observed
-        .premieres
-        .iter()
-        .map(|premiere| premiere::announced(&premiere.spec, observed.now))
-        .sum();
+    let premieres = observed.premieres.iter();
+    let announced: Vec<_> = premieres.map(|premiere| premiere::announced(&premiere.spec)).collect();
     let (audience, floors) = context.remember(&platform, |memory| {
         memory.reports.take(observed.now, answers);
         let audience = memory.reports.audience(&validated);
         let demand = Demand {
             audience: &audience.regions,
-            announced,
+            announced: &announced,
             unavailable: &unavailable,
+            now: observed.now,
         };
         let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
         (audience, held)
@@ -185,7 +183,8 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     let raised = floors
         .values()
         .any(|floor| floor.replicas > validated.edge.autoscaling.min);
-    let busy = audience.total() > 0 || raised || announced > 0.0;
+    let warming = announced.iter().any(|premiere| premiere.warming(observed.now) > 0);
+    let busy = audience.total() > 0 || raised || warming;
     Ok(Action::requeue(next_look(options, &observed, busy)))
 }
 

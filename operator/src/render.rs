@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use showrunner_crds::platform::StreamingPlatform;
 
@@ -18,8 +19,10 @@ pub fn render(platform: &StreamingPlatform) -> Result<Vec<Value>, ValidateError>
     let validated = validate(platform)?;
     let nobody = Demand {
         audience: &BTreeMap::new(),
-        announced: 0.0,
+        announced: &[],
         unavailable: &BTreeSet::new(),
+        // Nothing is announced, so that it does not matter when.
+        now: Timestamp::UNIX_EPOCH,
     };
     let floors = floors(&validated, &nobody);
     let resources = build(Input {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use showrunner_autoscaling::audience::subsets;
 use showrunner_crds::platform::Role;
 
 use crate::{
-    floor::subsets,
     topology::Topology,
     validate::{Region, ValidatedPlatform, names::RegionName},
 };
