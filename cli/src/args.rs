@@ -1,8 +1,12 @@
 //! Arguments.
 
+mod explain;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub(crate) use explain::{ExplainArgs, ExplainSubject, HpaArgs, RampArgs, SettingsArgs};
 
 /// Run streaming platforms on Kubernetes, and prove before the audience does that they hold.
 #[derive(Debug, Parser)]
@@ -12,7 +16,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
     after_help = "Examples:\n  \
         showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml\n  \
         showrunner up -f examples/cinema.yaml\n  \
-        showrunner judge target/drills/premiere-night-1/evidence.jsonl\n\n\
+        showrunner judge target/drills/premiere-night-1/evidence.jsonl\n  \
+        showrunner explain hpa -n cinema cinema-eu-edge --ramp 100/s --for 10m\n\n\
         Exit codes: 0 pass, 1 a gate failed, 2 invalid input, 3 inconclusive, 4 stopped by a guardrail, 5 undo not verified, 6 infrastructure."
 )]
 pub(crate) struct Args {
@@ -32,6 +37,8 @@ pub(crate) enum Command {
     Judge(JudgeArgs),
     /// Print every object that the operator would apply for a platform, as YAML
     Build(BuildArgs),
+    /// Explain a decision of Kubernetes: why it did, or did not, scale
+    Explain(ExplainArgs),
     /// Print the CustomResourceDefinitions as YAML
     Crd,
     /// Be a process of the data plane: encoder, origin, steering, services

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Drill(drill) => failure::report(runtime(commands::drill::run(drill))),
         Command::Judge(judge) => failure::report(commands::judge::run(&judge)),
         Command::Build(build) => failure::report(commands::build::run(&build)),
+        Command::Explain(explain) => failure::report(runtime(commands::explain::run(explain))),
         Command::Crd => failure::report(commands::crd::run()),
     }
 }

@@ -3,5 +3,6 @@
 pub(crate) mod build;
 pub(crate) mod crd;
 pub(crate) mod drill;
+pub(crate) mod explain;
 pub(crate) mod judge;
 pub(crate) mod up;
