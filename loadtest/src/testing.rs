@@ -1,10 +1,14 @@
 //! Small values that tests of several modules share.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
+use showrunner_crds::{
+    platform::StreamingPlatformSpec,
+    scenario::ScenarioSpec,
+    wire::{OriginStats, SegmentFetches, ShieldFetches},
+};
 
 use crate::{
-    evidence::{Event, Evidence, FaultStage, Header, Record, SCHEMA, SteadyStage},
+    evidence::{Event, Evidence, FaultStage, Header, OriginSeen, Record, RunEnd, SCHEMA, SteadyStage},
     judge::{Facts, GateResult, Outcome, Session, Verdict},
     telemetry::{EventBody, GeneratorHealth, SessionEvent, TelemetryEvent},
 };
@@ -141,7 +145,8 @@ pub(crate) fn evidence() -> Evidence {
         Record {
             t: 60_000,
             event: Event::End {
-                outcome: "completed".into(),
+                outcome: RunEnd::Completed,
+                detail: String::new(),
             },
         },
     ];
@@ -168,7 +173,7 @@ pub(crate) fn evidence() -> Evidence {
     Evidence {
         header,
         records,
-        completed: true,
+        end: (RunEnd::Completed, String::new()),
     }
 }
 
@@ -190,11 +195,40 @@ pub(crate) fn verdict() -> Verdict {
         seed: 1,
         outcome: Outcome::Fail,
         undone: true,
+        ended: RunEnd::Completed,
         doubts: Vec::new(),
         gates: vec![
             gate("startup", Outcome::Pass, "p95 0.8 s"),
             gate("rebuffering", Outcome::Fail, "7.00 %"),
             gate("gap", Outcome::Inconclusive, "no data"),
         ],
+    }
+}
+
+/// A look at an origin: one shield's fetches by segment and try, and the sum that the origin states.
+pub(crate) fn origin_seen(
+    pod: &str,
+    instance: &str,
+    shield: &str,
+    segments: &[(&str, &[u64])],
+    fetches: u64,
+) -> OriginSeen {
+    let segments = segments.iter().map(|(segment, tries)| SegmentFetches {
+        segment: (*segment).into(),
+        tries: tries.to_vec(),
+        age_ms: 0,
+    });
+    let counts = ShieldFetches {
+        fetches,
+        segments: segments.collect(),
+        ..ShieldFetches::default()
+    };
+    OriginSeen {
+        pod: pod.into(),
+        stats: OriginStats {
+            instance: instance.into(),
+            shields: [(shield.to_owned(), counts)].into(),
+            ..OriginStats::default()
+        },
     }
 }

@@ -15,6 +15,7 @@ use showrunner_crds::{
 };
 use showrunner_loadtest::{
     drill::{self, Drill, Live},
+    fault::UNDO_WITHIN,
     judge::Verdict,
     observe::Subject,
     plan, report,
@@ -65,6 +66,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
         "summary.md",
         "report.html",
         "journal.jsonl",
+        "goose.json",
     ] {
         match std::fs::remove_file(dir.join(stale)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -102,9 +104,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
 }
 
 fn read(args: &DrillArgs) -> Result<(PlatformFile, Scenario), Failure> {
-    let file = input::platform(&args.platform)?;
-    let scenario = input::scenario(&args.scenario, &file.platform.spec)?;
-    Ok((file, scenario))
+    input::platform_and_scenario(&args.platform, &args.scenario)
 }
 
 /// Name of the scenario and the second it is run: unique on a machine, and sorted by time.
@@ -137,6 +137,7 @@ async fn on_stage(
         seed: args.seed,
         run,
         dir: PathBuf::from(dir),
+        undo_within: UNDO_WITHIN,
         live: live.clone(),
     };
     let inner = stop.child_token();

@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{evidence::Evidence, judge::Verdict, report};
+use serde::Serialize;
+
+use crate::{audience::AudienceReport, evidence::Evidence, judge::Verdict, plan::Timeline, report};
+
+/// What goose counted.
+const GOOSE: &str = "goose.json";
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +41,65 @@ pub fn write_reports(dir: &Path, verdict: &Verdict, evidence: &Evidence) -> Resu
     for (name, text) in [
         ("verdict.json", json + "\n"),
         ("junit.xml", junit),
-        ("summary.md", report::markdown(verdict)),
+        ("summary.md", summary(dir, verdict)),
         ("report.html", report::html(verdict, evidence)),
     ] {
         let path = dir.join(name);
         std::fs::write(&path, text).map_err(|source| ReportError::Io { path, source })?;
     }
     Ok(())
+}
+
+/// The summary, and where else to look.
+fn summary(dir: &Path, verdict: &Verdict) -> String {
+    let mut text = report::markdown(verdict);
+    if dir.join(GOOSE).exists() {
+        text += &format!("\nThe load generator's own metrics, request by request class, are in `{GOOSE}`.\n");
+    }
+    text
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Goose<'a, M> {
+    /// The audience as goose would be told it on its command line (`--test-plan`).
+    test_plan: String,
+    /// Requests that are missing from the metrics because goose's queue was full.
+    unreported: u64,
+    metrics: &'a M,
+}
+
+/// Writes `goose.json`: goose's own metrics of the run and the test plan they belong to.
+pub(super) fn write_goose(dir: &Path, timeline: &Timeline, audience: &AudienceReport) -> Result<(), ReportError> {
+    let Some(metrics) = &audience.goose else { return Ok(()) };
+    let path = dir.join(GOOSE);
+    let content = Goose {
+        test_plan: timeline.test_plan(),
+        unreported: audience.unreported,
+        metrics,
+    };
+    let text = serde_json::to_string_pretty(&content).map_err(|e| ReportError::Render {
+        path: path.clone(),
+        why: e.to_string(),
+    })?;
+    std::fs::write(&path, text + "\n").map_err(|source| ReportError::Io { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::{evidence, verdict};
+
+    #[test]
+    fn the_summary_names_what_goose_counted_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let summary = || {
+            write_reports(dir.path(), &verdict(), &evidence()).unwrap();
+            std::fs::read_to_string(dir.path().join("summary.md")).unwrap()
+        };
+        assert!(!summary().contains(GOOSE));
+        std::fs::write(dir.path().join(GOOSE), "{}").unwrap();
+        assert!(summary().contains(GOOSE));
+    }
 }

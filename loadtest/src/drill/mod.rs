@@ -1,11 +1,12 @@
 //! The life of a drill: preflight, run, undo and prove it, judge, report.
 
 mod files;
+mod gather;
 mod live;
 mod run;
 mod viewers;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kube::Client;
 use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
@@ -14,7 +15,13 @@ pub use files::{ReportError, write_reports};
 pub use live::{Live, Status};
 pub use run::run;
 
-use crate::{evidence, fault::FaultError, judge::exit, observe::Subject, plan::PlanError};
+use crate::{
+    evidence::{self, RunEnd},
+    fault::FaultError,
+    judge::exit,
+    observe::Subject,
+    plan::PlanError,
+};
 
 /// Everything a drill needs.
 pub struct Drill {
@@ -34,6 +41,8 @@ pub struct Drill {
     pub run: String,
     /// Folder of the run; it must exist.
     pub dir: PathBuf,
+    /// Time for taking back all that one fault did, [`crate::fault::UNDO_WITHIN`].
+    pub undo_within: Duration,
     /// What a person watching sees.
     pub live: Arc<Live>,
 }
@@ -82,13 +91,23 @@ pub enum DrillError {
 }
 
 impl DrillError {
-    /// The exit code that the error stands for.
+    /// How a run that met this error ended.
+    pub(crate) fn end(&self) -> RunEnd {
+        match self {
+            DrillError::NotSteady(_) => RunEnd::NotSteady,
+            DrillError::Interrupted => RunEnd::Interrupted,
+            DrillError::Guardrail(_) => RunEnd::Guardrail,
+            _ => RunEnd::Infrastructure,
+        }
+    }
+
+    /// The exit code that the error stands for, where there is no verdict to say it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             DrillError::Plan(_) => exit::INVALID,
             DrillError::Guardrail(_) => exit::GUARDRAIL,
-            DrillError::Interrupted => exit::INCONCLUSIVE,
+            DrillError::NotSteady(_) | DrillError::Interrupted => exit::INCONCLUSIVE,
             _ => exit::INFRASTRUCTURE,
         }
     }

@@ -7,20 +7,26 @@ use std::{
 };
 
 use jiff::Timestamp;
-use showrunner_crds::platform::StreamingPlatformStatus;
 use tokio::{
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Drill, DrillError, live::Tee, viewers::audience_plan, write_reports};
+use super::{
+    Drill, DrillError,
+    files::write_goose,
+    gather::{Worked, gather},
+    live::Tee,
+    viewers::audience_plan,
+    write_reports,
+};
 use crate::{
     audience::run_audience,
-    evidence::{Event, Header, Recorder, SCHEMA, SteadyStage, Writer, read},
-    fault::{FaultError, Injector, Journal},
+    evidence::{Event, Header, Recorder, RunEnd, SCHEMA, SteadyStage, Writer, read},
+    fault::{Injector, Journal},
     judge::{Verdict, judge},
     observe::{Snapshot, observe, wait_steady},
     plan::{Timeline, plan},
@@ -35,53 +41,43 @@ pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, Drill
     drill.live.update(|s| s.phase = "waiting for the steady state".into());
     let deadline = drill.scenario.steady_state_deadline.0;
     let before = wait_steady(&drill.client, &drill.subject, deadline, &stop).await;
-    if stop.is_cancelled() {
-        return Err(DrillError::Interrupted);
-    }
-    if !before.ok {
-        return Err(DrillError::NotSteady(before.detail));
-    }
-    let status = before
-        .snapshot
-        .platform
-        .as_ref()
-        .and_then(|p| p.status.clone())
-        .unwrap_or_default();
     let started = Timestamp::now();
     let origin = Instant::now() + LEAD;
     let (writer, recorder) = Writer::start(&drill.dir.join("evidence.jsonl"), origin)?;
     recorder.record(Event::Run(Box::new(header(&drill, &timeline, started))));
     recorder.record(Event::Steady {
         stage: SteadyStage::Before,
-        ok: true,
-        detail: before.detail,
+        ok: before.ok,
+        detail: before.detail.clone(),
     });
-    let outcome = perform(&drill, &timeline, &status, &recorder, before.snapshot, origin, &stop).await;
-    let end = match &outcome {
-        Ok(()) if stop.is_cancelled() => "interrupted".to_owned(),
-        Ok(()) => "completed".to_owned(),
-        Err(error) => error.to_string(),
+    let outcome = if stop.is_cancelled() {
+        Err(DrillError::Interrupted)
+    } else if before.ok {
+        perform(&drill, &timeline, &recorder, before.snapshot, origin, &stop).await
+    } else {
+        Err(DrillError::NotSteady(before.detail))
     };
-    let end = match recorder.lost() {
-        0 => end,
-        lost => format!("{lost} events were lost"),
+    let (end, detail) = match (&outcome, recorder.lost()) {
+        (Err(error), _) => (error.end(), error.to_string()),
+        (Ok(()), lost) if lost > 0 => (RunEnd::Infrastructure, format!("{lost} events were lost")),
+        (Ok(()), _) if stop.is_cancelled() => (RunEnd::Interrupted, "interrupted".to_owned()),
+        (Ok(()), _) => (RunEnd::Completed, String::new()),
     };
-    recorder.record(Event::End { outcome: end });
+    recorder.record(Event::End { outcome: end, detail });
     drop(recorder);
     let written = writer.finish().await;
     let evidence = read(&drill.dir.join("evidence.jsonl"))?;
     let verdict = judge(&evidence);
     write_reports(&drill.dir, &verdict, &evidence)?;
-    // A fault that may still be there outweighs what stopped the run, and that what can be judged of it. The files are there
-    // either way.
-    if !verdict.undone {
-        if let Err(error) = outcome {
-            drill.live.say(&error.to_string());
-        }
-        return Ok(verdict);
+    // What stopped the run is in the evidence: the verdict says it, and with it the exit code, as it will whenever the
+    // evidence is judged again.
+    if let Err(error) = &outcome {
+        drill.live.say(&error.to_string());
     }
-    outcome?;
-    written?;
+    // A fault that may still be there outweighs everything.
+    if verdict.undone {
+        written?;
+    }
     Ok(verdict)
 }
 
@@ -104,13 +100,17 @@ fn header(drill: &Drill, timeline: &Timeline, started: Timestamp) -> Header {
 async fn perform(
     drill: &Drill,
     timeline: &Arc<Timeline>,
-    status: &StreamingPlatformStatus,
     recorder: &Recorder,
     first: Snapshot,
     origin: Instant,
     stop: &CancellationToken,
 ) -> Result<(), DrillError> {
-    let viewers = audience_plan(&drill.scenario.audience, &drill.platform, status, timeline.seed)?;
+    let status = first
+        .platform
+        .as_ref()
+        .and_then(|p| p.status.clone())
+        .unwrap_or_default();
+    let viewers = audience_plan(&drill.scenario.audience, &drill.platform, &status, timeline.seed)?;
     // Ends audience, faults and phases; the observer goes on until the platform is steady again.
     let run_stop = stop.child_token();
     let watch_stop = CancellationToken::new();
@@ -134,8 +134,9 @@ async fn perform(
         latest.clone(),
         suffix,
         timeline.seed,
+        drill.undo_within,
     ));
-    let mut faults: JoinSet<(String, Result<(), FaultError>)> = JoinSet::new();
+    let mut faults: JoinSet<Worked> = JoinSet::new();
     for index in 0..timeline.faults.len() {
         let (injector, timeline, stop) = (injector.clone(), timeline.clone(), run_stop.clone());
         faults.spawn(async move {
@@ -157,21 +158,6 @@ async fn perform(
         viewers: Mutex::new(BTreeMap::new()),
     };
     let audience = tokio::spawn(run_audience(viewers, origin, Arc::new(tee), run_stop.clone()));
-    let faults = async {
-        let mut first = Ok(());
-        while let Some(joined) = faults.join_next().await {
-            let (name, result) = joined?;
-            if let Err(source) = result {
-                // A fault that did not happen proves nothing: stop here instead of going through the motions.
-                run_stop.cancel();
-                first = first.and(Err(match source {
-                    FaultError::Guardrail(why) => DrillError::Guardrail(format!("guardrail at fault `{name}`: {why}")),
-                    source => DrillError::Fault { name, source },
-                }));
-            }
-        }
-        first
-    };
     let audience = async {
         let outcome = audience.await;
         if !matches!(outcome, Ok(Ok(_))) {
@@ -180,9 +166,12 @@ async fn perform(
         }
         outcome
     };
-    let (audience, faults) = tokio::join!(audience, faults);
+    let (audience, (faults, panicked)) = tokio::join!(audience, gather(faults, &run_stop));
     run_stop.cancel();
-    phases.await?;
+    if panicked && let Err(error) = injector.sweep().await {
+        warn!(%error, "what a fault left could not be taken back");
+    }
+    let phases = phases.await;
     drill
         .live
         .update(|s| s.phase = "waiting for the steady state to return".into());
@@ -195,10 +184,17 @@ async fn perform(
         detail: after.detail,
     });
     watch_stop.cancel();
-    observer.await?;
+    let observer = observer.await;
     faults?;
     let report = audience??;
-    info!(?report, "the audience has gone");
+    phases?;
+    observer?;
+    info!(
+        sessions = report.sessions,
+        fatal = report.fatal,
+        "the audience has gone"
+    );
+    write_goose(&drill.dir, timeline, &report)?;
     Ok(())
 }
 

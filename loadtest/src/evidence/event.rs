@@ -7,7 +7,7 @@ use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec, w
 use crate::telemetry::TelemetryEvent;
 
 /// Version of the schema. A reader refuses evidence of another one.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// One line of evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,9 +60,31 @@ pub enum Event {
     Viewer(TelemetryEvent),
     /// The last line.
     End {
-        /// `completed`, or why the run ended early.
-        outcome: String,
+        /// How the run ended.
+        outcome: RunEnd,
+        /// Why, where it ended early.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
     },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunEnd {
+    /// It went through.
+    Completed,
+    /// Someone ended it.
+    Interrupted,
+    /// The platform was not in its steady state to begin with.
+    NotSteady,
+    /// A guardrail stopped it.
+    Guardrail,
+    /// Something that it stands on did not work.
+    Infrastructure,
+    /// Nobody could say: the evidence has no last line.
+    #[default]
+    Unknown,
 }
 
 /// The first line of evidence.

@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub use event::{
-    ConditionSeen, EdgeSeen, Event, FaultStage, Header, KubeEventSeen, OriginSeen, Record, SCHEMA, SteadyStage,
+    ConditionSeen, EdgeSeen, Event, FaultStage, Header, KubeEventSeen, OriginSeen, Record, RunEnd, SCHEMA, SteadyStage,
 };
 pub use read::{Evidence, ReadError, read};
 pub use write::{Recorder, WriteError, Writer};

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Event, Header, Record, SCHEMA};
+use showrunner_crds::rules::{validate, validate_scenario};
+
+use super::{Event, Header, Record, RunEnd, SCHEMA};
 
 /// A run's evidence in memory.
 #[derive(Clone, Debug)]
@@ -15,8 +17,8 @@ pub struct Evidence {
     pub header: Header,
     /// The rest, by time.
     pub records: Vec<Record>,
-    /// Whether the last line says that the run completed.
-    pub completed: bool,
+    /// How the run ended, and why.
+    pub end: (RunEnd, String),
 }
 
 /// Why evidence cannot be read.
@@ -54,6 +56,46 @@ pub enum ReadError {
         /// What the file says.
         found: u32,
     },
+    /// The header states a platform or a scenario that no run can have had.
+    #[error("evidence {}: the header's {what}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Looks at the schema alone: a header of another one may not be readable at all.
+#[derive(serde::Deserialize)]
+struct SchemaOnly {
+    data: Schema,
+}
+
+#[derive(serde::Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+/// Whatever a gate computes with must be a value that a run can have had.
+fn check(header: &Header, path: &Path) -> Result<(), ReadError> {
+    // The definition's minimum, which the rules leave to it.
+    let no_capacity = (header.platform.edge.viewers_per_replica == 0)
+        .then(|| "platform: spec.edge.viewersPerReplica: must be at least 1".to_owned());
+    let platform = validate(&header.platform)
+        .into_iter()
+        .map(|v| format!("platform: {}: {}", v.path, v.message));
+    // The platform is as it was run: what the scenario patches is in it already.
+    let scenario = validate_scenario(&header.scenario, None).into_iter();
+    let scenario = scenario.map(|v| format!("scenario: {}: {}", v.path, v.message));
+    let wrong: Vec<String> = no_capacity.into_iter().chain(platform).chain(scenario).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(ReadError::Header {
+        path: path.to_owned(),
+        what: wrong.join("; "),
+    })
 }
 
 /// Reads a file of evidence. A last line cut off by a crash is passed over; the run then counts as not completed.
@@ -75,6 +117,17 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
                 source,
             });
         }
+        if index == 0
+            && let Ok(SchemaOnly {
+                data: Schema { schema },
+            }) = serde_json::from_str(&line)
+            && schema != SCHEMA
+        {
+            return Err(ReadError::Schema {
+                path: path.to_owned(),
+                found: schema,
+            });
+        }
         match serde_json::from_str::<Record>(&line) {
             Ok(Record {
                 event: Event::Run(found),
@@ -93,19 +146,56 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
         }
     }
     let header = header.ok_or_else(|| ReadError::NoHeader { path: path.to_owned() })?;
-    if header.schema != SCHEMA {
-        return Err(ReadError::Schema {
-            path: path.to_owned(),
-            found: header.schema,
-        });
-    }
+    check(&header, path)?;
     records.sort_by_key(|r| r.t);
-    let completed = records
-        .iter()
-        .any(|r| matches!(&r.event, Event::End { outcome } if outcome == "completed"));
+    let end = records.iter().rev().find_map(|r| match &r.event {
+        Event::End { outcome, detail } => Some((*outcome, detail.clone())),
+        _ => None,
+    });
     Ok(Evidence {
         header,
         records,
-        completed,
+        end: end.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing::evidence;
+
+    fn written(change: impl Fn(&mut Header)) -> Result<Evidence, ReadError> {
+        let mut evidence = evidence();
+        change(&mut evidence.header);
+        let header = Record {
+            t: -1000,
+            event: Event::Run(Box::new(evidence.header)),
+        };
+        let lines = std::iter::once(&header).chain(&evidence.records);
+        let text: Vec<String> = lines.map(|r| serde_json::to_string(r).unwrap()).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("evidence.jsonl");
+        std::fs::write(&path, text.join("\n")).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        assert_eq!(written(|_| {}).unwrap().end.0, RunEnd::Completed);
+    }
+
+    #[test]
+    fn a_platform_that_cannot_have_run_is_named() {
+        let error = written(|h| h.platform.edge.viewers_per_replica = 0).unwrap_err();
+        assert!(error.to_string().contains("viewersPerReplica"), "{error}");
+    }
+
+    #[test]
+    fn another_schema_is_refused_before_anything_else_is_read() {
+        assert!(matches!(
+            written(|h| h.schema = 1),
+            Err(ReadError::Schema { found: 1, .. })
+        ));
+    }
 }

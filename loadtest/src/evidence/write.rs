@@ -8,15 +8,22 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use super::{Event, Record};
 use crate::telemetry::{TelemetryEvent, TelemetrySink};
 
 /// Events that may wait for the disk.
 const QUEUE: usize = 65_536;
+/// Longest wait for the last event to be on disk.
+const FINISH: Duration = Duration::from_secs(30);
 
 /// Why evidence could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +42,9 @@ pub enum WriteError {
         /// How many.
         lost: u64,
     },
+    /// Someone still holds the evidence open, or the disk hangs.
+    #[error("the evidence was not on disk within {} s", FINISH.as_secs())]
+    Deadline,
     /// The writing task died.
     #[error("the evidence writer died: {0}")]
     Died(#[from] tokio::task::JoinError),
@@ -93,9 +103,15 @@ impl Writer {
         ))
     }
 
-    /// Waits until everything recorded is on disk. Every [`Recorder`] must be gone.
+    /// Waits until everything recorded is on disk, 30 s at the most. It takes every [`Recorder`] to be gone: what one that is
+    /// held on to records after that is not waited for.
     pub async fn finish(self) -> Result<(), WriteError> {
-        self.task.await?.map_err(|source| WriteError::Io {
+        self.finish_within(FINISH).await
+    }
+
+    async fn finish_within(self, limit: Duration) -> Result<(), WriteError> {
+        let written = timeout(limit, self.task).await.map_err(|_| WriteError::Deadline)?;
+        written?.map_err(|source| WriteError::Io {
             path: self.path,
             source,
         })?;
@@ -139,5 +155,22 @@ impl Recorder {
 impl TelemetrySink for Recorder {
     fn event(&self, event: TelemetryEvent) {
         self.record_at(event.at_ms as i64, Event::Viewer(event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_recorder_that_someone_keeps_does_not_hold_up_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("evidence.jsonl");
+        let (writer, recorder) = Writer::start(&path, Instant::now()).unwrap();
+        recorder.record(Event::Phase { name: "doors".into() });
+        let outcome = writer.finish_within(Duration::from_millis(50)).await;
+        assert!(matches!(outcome, Err(WriteError::Deadline)), "{outcome:?}");
+        drop(recorder);
     }
 }

@@ -1,65 +1,134 @@
-//! Sending mutations and taking them back.
+//! Sending mutations and taking them back. Every call has a deadline, every wait an end.
 
 use std::{fmt::Debug, time::Duration};
 
 use chaos_mesh_rs::{NetworkChaos, PodChaos, injected, kinds::Experiment as Chaos};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{Experiment, FaultError, Undo};
 use crate::observe::Subject;
 
-/// How long an experiment may take to be injected.
-const INJECT_DEADLINE: Duration = Duration::from_secs(20);
-/// How long it may take to be recovered.
-const RECOVER_DEADLINE: Duration = Duration::from_secs(60);
-/// Time between two looks at its status.
+/// How long the API server may take to answer one call.
+const CALL: Duration = Duration::from_secs(10);
+/// Time between two looks at a status.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Caches flushed at a time.
+const FLUSHES: usize = 8;
 
-pub(super) async fn send(client: &Client, subject: &Subject, experiment: &Experiment) -> Result<(), FaultError> {
-    match experiment {
-        Experiment::Network(chaos) => create(client, subject, chaos.as_ref()).await,
-        Experiment::Pod(chaos) => create(client, subject, chaos.as_ref()).await,
-        Experiment::Flush(pods) => {
-            for pod in pods {
-                flush(client, subject, pod).await?;
-            }
-            Ok(())
-        }
+/// How long a mutation may take to be seen, and what ends the wait early.
+pub(super) struct Patience<'a> {
+    /// The deadline.
+    pub(super) until: Instant,
+    /// Ends the wait.
+    pub(super) stop: &'a CancellationToken,
+    /// Whether a target that vanishes ends the wait: what is left can then be covered without it.
+    pub(super) watch_targets: bool,
+}
+
+/// Waits for an answer of the API server, but not for ever.
+pub(super) async fn ask<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, FaultError> {
+    match timeout(CALL, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(FaultError::Silent {
+            seconds: CALL.as_secs(),
+        }),
     }
 }
 
-async fn create<K>(client: &Client, subject: &Subject, chaos: &K) -> Result<(), FaultError>
+/// Sends a mutation to `pods` and waits until it is seen to have taken effect.
+pub(super) async fn send(
+    client: &Client,
+    subject: &Subject,
+    experiment: &Experiment,
+    pods: &[String],
+    patience: &Patience<'_>,
+) -> Result<(), FaultError> {
+    match experiment {
+        Experiment::Network(chaos) => create(client, subject, chaos.as_ref(), pods, patience).await,
+        // Its targets vanish because it works.
+        Experiment::Pod(chaos) => create(client, subject, chaos.as_ref(), &[], patience).await,
+        Experiment::Flush(pods) => flush_all(client, subject, pods).await,
+    }
+}
+
+async fn create<K>(
+    client: &Client,
+    subject: &Subject,
+    chaos: &K,
+    pods: &[String],
+    patience: &Patience<'_>,
+) -> Result<(), FaultError>
 where
     K: Chaos + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     K: Serialize + DeserializeOwned + Clone + Debug,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &subject.namespace);
     let name = chaos.meta().name.clone().unwrap_or_default();
-    api.create(&PostParams::default(), chaos).await?;
-    let deadline = Instant::now() + INJECT_DEADLINE;
+    let began = Instant::now();
+    // Never given up half-way: a request on its way could arrive after its undo.
+    ask(api.create(&PostParams::default(), chaos)).await?;
     loop {
-        let seen = api.get_opt(&name).await?;
+        let seen = ask(api.get_opt(&name)).await?;
         if seen.as_ref().and_then(Chaos::status).is_some_and(injected) {
             return Ok(());
         }
-        if seen.is_none() || Instant::now() >= deadline {
+        if seen.is_none() || Instant::now() >= patience.until {
             let why = match &seen {
                 None => "the object is gone".to_owned(),
                 Some(object) => format!("its status is {:?}", object.status()),
             };
             return Err(FaultError::NotInjected {
                 name,
-                seconds: INJECT_DEADLINE.as_secs(),
+                seconds: began.elapsed().as_secs(),
                 why,
             });
         }
-        sleep(PAUSE).await;
+        if patience.watch_targets {
+            still_there(client, subject, pods).await?;
+        }
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = patience.stop.cancelled() => return Err(FaultError::Interrupted),
+        }
     }
+}
+
+/// An error that names the first target that is gone or going.
+async fn still_there(client: &Client, subject: &Subject, pods: &[String]) -> Result<(), FaultError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
+    for pod in pods {
+        let found = ask(api.get_opt(pod)).await?;
+        if found.is_none_or(|p| p.metadata.deletion_timestamp.is_some()) {
+            return Err(FaultError::Vanished { pod: pod.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Flushes every cache, past those that fail.
+async fn flush_all(client: &Client, subject: &Subject, pods: &[String]) -> Result<(), FaultError> {
+    let flushes: Vec<_> = pods.iter().map(|pod| flush(client, subject, pod)).collect();
+    // In the order of the pods, however long each takes.
+    let outcomes: Vec<Result<(), FaultError>> = stream::iter(flushes).buffered(FLUSHES).collect().await;
+    let (mut flushed, mut failed) = (Vec::new(), Vec::new());
+    for (pod, outcome) in pods.iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => flushed.push(pod.clone()),
+            Err(error) => failed.push(format!("{pod}: {error}")),
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(FaultError::NotFlushed { flushed, failed })
 }
 
 async fn flush(client: &Client, subject: &Subject, pod: &str) -> Result<(), FaultError> {
@@ -68,38 +137,46 @@ async fn flush(client: &Client, subject: &Subject, pod: &str) -> Result<(), Faul
     let request = http::Request::post(path)
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
-    client.request_text(request).await?;
+    ask(client.request_text(request)).await?;
     Ok(())
 }
 
-/// Takes a mutation back and waits until it is seen to be gone. What is gone already is taken back.
-pub(super) async fn take_back(client: &Client, undo: &Undo) -> Result<(), FaultError> {
+/// Takes a mutation back and waits until it is seen to be gone, at the latest until `deadline`. What is gone already is taken
+/// back.
+pub(super) async fn take_back(client: &Client, undo: &Undo, deadline: Instant) -> Result<(), FaultError> {
     match undo {
         Undo::SelfHealing => Ok(()),
         Undo::DeleteChaos { kind, namespace, name } => match kind.as_str() {
-            "NetworkChaos" => delete(Api::<NetworkChaos>::namespaced(client.clone(), namespace), name).await,
-            "PodChaos" => delete(Api::<PodChaos>::namespaced(client.clone(), namespace), name).await,
+            "NetworkChaos" => {
+                delete(
+                    Api::<NetworkChaos>::namespaced(client.clone(), namespace),
+                    name,
+                    deadline,
+                )
+                .await
+            }
+            "PodChaos" => delete(Api::<PodChaos>::namespaced(client.clone(), namespace), name, deadline).await,
             other => Err(FaultError::UnknownKind(other.to_owned())),
         },
     }
 }
 
-async fn delete<K>(api: Api<K>, name: &str) -> Result<(), FaultError>
+async fn delete<K>(api: Api<K>, name: &str, deadline: Instant) -> Result<(), FaultError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    match api.delete(name, &DeleteParams::default()).await {
+    let began = Instant::now();
+    match ask(api.delete(name, &DeleteParams::default())).await {
         Ok(_) => {}
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(FaultError::Api(kube::Error::Api(status))) if status.code == 404 => return Ok(()),
+        Err(error) => return Err(error),
     }
-    let deadline = Instant::now() + RECOVER_DEADLINE;
     // The finalizer holds the object until the fault is recovered, so gone means recovered.
-    while api.get_opt(name).await?.is_some() {
+    while ask(api.get_opt(name)).await?.is_some() {
         if Instant::now() >= deadline {
             return Err(FaultError::NotRecovered {
                 name: name.to_owned(),
-                seconds: RECOVER_DEADLINE.as_secs(),
+                seconds: began.elapsed().as_secs(),
             });
         }
         sleep(PAUSE).await;

@@ -1,19 +1,30 @@
 //! Working one fault of the timeline: inject, follow the pods that come, take back, verify.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
+use rand::{SeedableRng, random_range, rngs::SmallRng, seq::IndexedRandom};
 use showrunner_crds::labels;
 use tokio::{
     sync::{Mutex, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Entry, Journal, JournalError, Stage, api, experiment, lasting};
+use super::{
+    Entry, FaultError, Journal, Stage,
+    api::{self, Patience},
+    experiment,
+    guard::Guard,
+    lasting, outstanding, read_journal,
+};
 use crate::{
     evidence::{Event, FaultStage, Recorder},
     observe::{Snapshot, Subject},
@@ -22,55 +33,25 @@ use crate::{
 
 /// How often new pods are looked for while a fault lasts: an autoscaler adds some, and a lost region stays lost.
 const FOLLOW: Duration = Duration::from_millis(500);
+/// How long a fault may take to be seen to have taken effect.
+const INJECT_WITHIN: Duration = Duration::from_secs(20);
+/// The same for pods that come while it lasts: others wait for them.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
+/// Time for taking back everything a fault did, all mutations together.
+pub const UNDO_WITHIN: Duration = Duration::from_secs(90);
 /// Times taking back is tried before it counts as failed.
-const UNDO_ATTEMPTS: u32 = 5;
-
-/// Why a fault could not be worked.
-#[derive(Debug, thiserror::Error)]
-pub enum FaultError {
-    /// The cluster refused or failed.
-    #[error(transparent)]
-    Api(#[from] kube::Error),
-    /// The undo could not be put on record, so nothing was injected.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// Nothing to inject into.
-    #[error("no running pod matches {selector}")]
-    NoTarget {
-        /// The label selector.
-        selector: String,
-    },
-    /// The fault was not seen to take effect.
-    #[error("{name} was not injected within {seconds} s: {why}")]
-    NotInjected {
-        /// The chaos object.
-        name: String,
-        /// The deadline.
-        seconds: u64,
-        /// What was seen.
-        why: String,
-    },
-    /// The fault was not seen to be taken back.
-    #[error("{name} was not recovered within {seconds} s")]
-    NotRecovered {
-        /// The chaos object.
-        name: String,
-        /// The deadline.
-        seconds: u64,
-    },
-    /// The journal names a kind that this program does not know.
-    #[error("the undo journal names the unknown kind `{0}`")]
-    UnknownKind(String),
-    /// A guardrail forbids it.
-    #[error("guardrail: {0}")]
-    Guardrail(String),
-}
+const UNDO_ATTEMPTS: u32 = 8;
+/// Mutations taken back at a time: one that hangs must not use up the time of the others.
+const UNDO_AT_ONCE: usize = 256;
 
 /// Works faults on a cluster.
 pub struct Injector {
     client: Client,
     subject: Subject,
     journal: Mutex<Journal>,
+    journal_path: PathBuf,
+    undo_within: Duration,
+    guard: Guard,
     recorder: Recorder,
     latest: watch::Receiver<Snapshot>,
     /// Part of every object's name, so that two runs never collide.
@@ -79,7 +60,8 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// An injector that writes undos to `journal`.
+    /// An injector that writes undos to `journal`. `undo_within`: time for taking back all that one fault did, [`UNDO_WITHIN`].
+    #[expect(clippy::too_many_arguments, reason = "wiring: each is used once")]
     pub fn new(
         client: Client,
         subject: Subject,
@@ -88,11 +70,15 @@ impl Injector {
         latest: watch::Receiver<Snapshot>,
         suffix: String,
         seed: u64,
+        undo_within: Duration,
     ) -> Self {
         Self {
             client,
             subject,
+            journal_path: journal.path().to_owned(),
             journal: Mutex::new(journal),
+            undo_within,
+            guard: Guard::default(),
             recorder,
             latest,
             suffix,
@@ -113,18 +99,54 @@ impl Injector {
             () = stop.cancelled() => return Ok(()),
         }
         let mut entries = Vec::new();
-        let worked = self.inject_and_follow(planned, origin, stop, &mut entries).await;
-        self.note(planned, FaultStage::Undoing, format!("{} mutations", entries.len()));
-        let undone = self.undo_all(&entries).await;
+        let name = &planned.fault.name;
+        let allowed = self.allowed(planned);
+        let worked = match &allowed {
+            Ok(()) => self.inject_and_follow(planned, origin, stop, &mut entries).await,
+            Err(why) => {
+                self.note(name, FaultStage::Failed, format!("guardrail: {why}"));
+                Err(FaultError::Guardrail(why.clone()))
+            }
+        };
+        let undone = self.undo(name, &entries).await;
+        if allowed.is_ok() && undone.is_ok() {
+            self.guard.release(&planned.blast.regions_lost);
+        }
+        worked.and(undone)
+    }
+
+    /// Never the last region that serves.
+    fn allowed(&self, planned: &PlannedFault) -> Result<(), String> {
+        self.guard.take(&self.latest.borrow(), &planned.blast.regions_lost)
+    }
+
+    /// Takes back what one fault did, and says so.
+    async fn undo(&self, fault: &str, entries: &[Entry]) -> Result<(), FaultError> {
+        self.note(fault, FaultStage::Undoing, format!("{} mutations", entries.len()));
+        let undone = self.undo_all(entries).await;
         match &undone {
             Ok(()) => self.note(
-                planned,
+                fault,
                 FaultStage::Undone,
                 format!("{} mutations taken back", entries.len()),
             ),
-            Err(error) => self.note(planned, FaultStage::Failed, format!("undo: {error}")),
+            Err(error) => self.note(fault, FaultStage::Failed, format!("undo: {error}")),
         }
-        worked.and(undone)
+        undone
+    }
+
+    /// Takes back whatever the journal says is outstanding: for faults whose own undo did not run.
+    pub async fn sweep(&self) -> Result<(), FaultError> {
+        let mut by_fault: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        // `outstanding` gives the latest first, `undo` wants them in the order they were made.
+        for entry in outstanding(&read_journal(&self.journal_path)?).into_iter().rev() {
+            by_fault.entry(entry.fault.clone()).or_default().push(entry);
+        }
+        let mut first = Ok(());
+        for (fault, entries) in by_fault {
+            first = first.and(self.undo(&fault, &entries).await);
+        }
+        first
     }
 
     async fn inject_and_follow(
@@ -134,26 +156,28 @@ impl Injector {
         stop: &CancellationToken,
         entries: &mut Vec<Entry>,
     ) -> Result<(), FaultError> {
-        self.guard(planned)?;
         let end = origin + Duration::from_millis(planned.undo_ms);
         let (mut covered, mut before) = (BTreeSet::new(), None);
         let mut rng = SmallRng::seed_from_u64(self.seed ^ planned.inject_ms);
         let mut round = 0_u32;
         loop {
             match self
-                .inject_new(planned, &mut covered, &mut before, &mut rng, round, entries)
+                .inject_new(planned, &mut covered, &mut before, &mut rng, round, entries, end, stop)
                 .await
             {
+                Err(FaultError::Interrupted) => return Ok(()),
                 Ok(0) if round == 0 => {
                     return Err(FaultError::NoTarget {
                         selector: self.selector(planned),
                     });
                 }
                 Ok(0) => {}
-                Ok(count) if round == 0 => self.note(planned, FaultStage::Injected, format!("{count} pods")),
+                Ok(count) if round == 0 => {
+                    self.note(&planned.fault.name, FaultStage::Injected, format!("{count} pods"))
+                }
                 Ok(count) => info!(fault = planned.fault.name, count, "the fault follows new pods"),
                 Err(error) if round == 0 => {
-                    self.note(planned, FaultStage::Failed, format!("inject: {error}"));
+                    self.note(&planned.fault.name, FaultStage::Failed, format!("inject: {error}"));
                     return Err(error);
                 }
                 // A pod may vanish between the look and the injection; the next round sees what is there then.
@@ -171,6 +195,7 @@ impl Injector {
     }
 
     /// Injects into matching pods that are not covered yet, and says how many.
+    #[expect(clippy::too_many_arguments, reason = "the state of one loop")]
     async fn inject_new(
         &self,
         planned: &PlannedFault,
@@ -179,6 +204,8 @@ impl Injector {
         rng: &mut SmallRng,
         round: u32,
         entries: &mut Vec<Entry>,
+        end: Instant,
+        stop: &CancellationToken,
     ) -> Result<usize, FaultError> {
         let mut fresh = self.running(planned).await?;
         let present = fresh.len();
@@ -195,7 +222,11 @@ impl Injector {
             return Ok(0);
         }
         if round == 0 {
-            self.note(planned, FaultStage::Injecting, format!("{} pods", fresh.len()));
+            self.note(
+                &planned.fault.name,
+                FaultStage::Injecting,
+                format!("{} pods", fresh.len()),
+            );
         }
         let name = format!("drill-{}-{}-{round}", planned.fault.name, self.suffix);
         let pods: Vec<String> = fresh.iter().map(|(_, name)| name.clone()).collect();
@@ -207,7 +238,23 @@ impl Injector {
             .await
             .intent(&planned.fault.name, experiment.undo())?;
         entries.push(entry.clone());
-        api::send(&self.client, &self.subject, &experiment).await?;
+        let now = Instant::now();
+        let first = round == 0;
+        let patience = Patience {
+            until: if first {
+                now + INJECT_WITHIN
+            } else {
+                (now + FOLLOW_WITHIN).min(end)
+            },
+            stop,
+            watch_targets: !first,
+        };
+        let sent = api::send(&self.client, &self.subject, &experiment, &pods, &patience).await;
+        if let Err(FaultError::NotFlushed { flushed, .. }) = &sent {
+            let done = fresh.iter().filter(|(_, name)| flushed.contains(name));
+            covered.extend(done.map(|(uid, _)| uid.clone()));
+        }
+        sent?;
         self.journal.lock().await.advance(&entry, Stage::Injected)?;
         covered.extend(fresh.into_iter().map(|(uid, _)| uid));
         Ok(pods.len())
@@ -216,9 +263,8 @@ impl Injector {
     /// UID and name of the running pods that the fault may touch.
     async fn running(&self, planned: &PlannedFault) -> Result<Vec<(String, String)>, FaultError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.subject.namespace);
-        let listed = pods
-            .list(&ListParams::default().labels(&self.selector(planned)))
-            .await?;
+        let wanted = ListParams::default().labels(&self.selector(planned));
+        let listed = api::ask(pods.list(&wanted)).await?;
         let mut running: Vec<_> = listed
             .into_iter()
             .filter(|pod| pod.metadata.deletion_timestamp.is_none())
@@ -238,47 +284,43 @@ impl Injector {
             .fold(own, |all, (key, value)| format!("{all},{key}={value}"))
     }
 
-    /// Never the last region that serves.
-    fn guard(&self, planned: &PlannedFault) -> Result<(), FaultError> {
-        let snapshot = self.latest.borrow();
-        let verdict = survivors(&snapshot, &planned.blast.regions_lost);
-        if let Err(why) = &verdict {
-            self.note(planned, FaultStage::Failed, format!("guardrail: {why}"));
-        }
-        verdict.map_err(FaultError::Guardrail)
-    }
-
-    /// Takes back what is on the given entries, latest first; goes on past a failure and gives the first.
+    /// Takes back what is on the given entries, the latest first and without waiting for one before the next; goes on past a
+    /// failure and gives one. All of them together have the time that the injector was given.
     pub async fn undo_all(&self, entries: &[Entry]) -> Result<(), FaultError> {
-        let mut first = Ok(());
-        for entry in entries.iter().rev() {
-            let mut result = Ok(());
-            for attempt in 0..UNDO_ATTEMPTS {
-                result = api::take_back(&self.client, &entry.undo).await;
-                if result.is_ok() {
-                    break;
-                }
-                sleep_until(Instant::now() + Duration::from_millis(200 << attempt)).await;
-            }
-            match result {
-                Ok(()) => {
-                    let noted = self.journal.lock().await.advance(entry, Stage::Undone);
-                    // An undo that cannot be noted was carried out all the same; the others must be, too.
-                    first = first.and(noted.map_err(FaultError::from));
-                }
-                Err(error) => {
-                    warn!(%error, fault = entry.fault, "an undo failed");
-                    first = first.and(Err(error));
-                }
-            }
-        }
-        first
+        let deadline = Instant::now() + self.undo_within;
+        let undos: Vec<_> = entries.iter().rev().map(|e| self.undo_one(e, deadline)).collect();
+        stream::iter(undos)
+            .buffer_unordered(UNDO_AT_ONCE)
+            .fold(Ok(()), |first: Result<(), FaultError>, next| async { first.and(next) })
+            .await
     }
 
-    fn note(&self, planned: &PlannedFault, stage: FaultStage, detail: String) {
-        info!(fault = planned.fault.name, ?stage, detail, "fault");
+    async fn undo_one(&self, entry: &Entry, deadline: Instant) -> Result<(), FaultError> {
+        let mut attempt = 0;
+        let error = loop {
+            let error = match timeout_at(deadline, api::take_back(&self.client, &entry.undo, deadline)).await {
+                // An undo that cannot be noted was carried out all the same.
+                Ok(Ok(())) => return Ok(self.journal.lock().await.advance(entry, Stage::Undone)?),
+                Ok(Err(error)) => error,
+                Err(_) => FaultError::NotUndone {
+                    seconds: self.undo_within.as_secs(),
+                },
+            };
+            attempt += 1;
+            let pause = Duration::from_millis(random_range(100..=200) << attempt);
+            if attempt == UNDO_ATTEMPTS || Instant::now() + pause >= deadline {
+                break error;
+            }
+            sleep_until(Instant::now() + pause).await;
+        };
+        warn!(%error, fault = entry.fault, "an undo failed");
+        Err(error)
+    }
+
+    fn note(&self, fault: &str, stage: FaultStage, detail: String) {
+        info!(fault, ?stage, detail, "fault");
         self.recorder.record(Event::Fault {
-            name: planned.fault.name.clone(),
+            name: fault.to_owned(),
             stage,
             detail,
         });
@@ -288,50 +330,5 @@ impl Injector {
     #[must_use]
     pub fn leaves_traces(planned: &PlannedFault) -> bool {
         lasting(&planned.fault.action)
-    }
-}
-
-/// Refuses a fault that would leave no region serving, judged by what is ready now.
-fn survivors(snapshot: &Snapshot, lost: &[String]) -> Result<(), String> {
-    if lost.is_empty() {
-        return Ok(());
-    }
-    let others = snapshot
-        .edges
-        .iter()
-        .filter(|e| !lost.contains(&e.region) && e.ready > 0)
-        .count();
-    if others == 0 {
-        return Err(format!(
-            "no region but {} has a ready edge: the last healthy path is never cut",
-            lost.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::evidence::EdgeSeen;
-
-    fn snapshot(ready: &[(&str, u32)]) -> Snapshot {
-        let edges = ready.iter().map(|(region, ready)| EdgeSeen {
-            region: (*region).into(),
-            ready: *ready,
-            ..EdgeSeen::default()
-        });
-        Snapshot {
-            edges: edges.collect(),
-            ..Snapshot::default()
-        }
-    }
-
-    #[test]
-    fn the_last_healthy_region_is_never_cut() {
-        let lost = ["eu".to_owned()];
-        assert!(survivors(&snapshot(&[("eu", 2), ("us", 1)]), &lost).is_ok());
-        assert!(survivors(&snapshot(&[("eu", 2), ("us", 0)]), &lost).is_err());
-        assert!(survivors(&snapshot(&[]), &lost).is_err(), "no data is no permission");
     }
 }

@@ -107,6 +107,12 @@ impl Journal {
         })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Puts the intent of a mutation on disk and gives its number.
     pub fn intent(&mut self, fault: &str, undo: Undo) -> Result<Entry, JournalError> {
         let entry = Entry {

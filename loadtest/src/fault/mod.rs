@@ -4,10 +4,13 @@
 //! no undo.
 
 mod api;
+mod error;
+mod guard;
 mod injector;
 mod journal;
 mod objects;
 
-pub use injector::{FaultError, Injector};
+pub use error::FaultError;
+pub use injector::{Injector, UNDO_WITHIN};
 pub use journal::{Entry, Journal, JournalError, Stage, Undo, outstanding, read as read_journal};
 pub use objects::{Experiment, experiment, lasting};

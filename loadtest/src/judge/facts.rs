@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use showrunner_crds::wire::{OriginStats, ShieldFetches};
-
+use super::origins::OriginFacts;
 use crate::{
     evidence::{Event, Evidence, FaultStage, Record, SteadyStage},
     telemetry::{EventBody, GeneratorHealth, RequestClass, SecondSample, SessionEvent, TelemetryEvent},
@@ -117,8 +116,8 @@ pub struct Facts {
     pub cache: BTreeMap<i64, CacheBytes>,
     /// 95th percentile of a segment's time to the last byte in milliseconds, the worst of all pathways, by moment.
     pub segment_p95: BTreeMap<i64, f64>,
-    /// The last statistics of each origin: what an origin that restarted had counted before is not in them.
-    pub origins: BTreeMap<String, OriginStats>,
+    /// What shields fetched from origins.
+    pub origins: OriginFacts,
     /// Looks at the steady state.
     pub steady: Vec<(SteadyStage, bool, String)>,
     /// Seconds of the generator, and those in which it was saturated.
@@ -145,9 +144,7 @@ impl Facts {
                 Event::Edge(edge) => {
                     facts.edges.insert((*t, edge.region.clone()), edge.ready);
                 }
-                Event::Origin(origin) => {
-                    facts.origins.insert(origin.pod.clone(), origin.stats.clone());
-                }
+                Event::Origin(origin) => facts.origins.take_in(*t, origin),
                 Event::Steady { stage, ok, detail } => facts.steady.push((*stage, *ok, detail.clone())),
                 Event::Run(_) | Event::Phase { .. } | Event::Condition(_) | Event::Kube(_) | Event::End { .. } => {}
             }
@@ -272,15 +269,6 @@ impl Facts {
     #[must_use]
     pub fn watching_at(&self, moment: i64) -> Option<u32> {
         self.watching.range(..=moment).next_back().map(|(_, n)| *n)
-    }
-
-    /// What each shield fetched from each origin.
-    pub fn shield_fetches(&self) -> impl Iterator<Item = &ShieldFetches> {
-        self.origins
-            .values()
-            .flat_map(|o| o.shields.iter())
-            .filter(|(shield, _)| *shield != "none")
-            .map(|(_, f)| f)
     }
 }
 

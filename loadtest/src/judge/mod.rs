@@ -2,15 +2,17 @@
 
 mod facts;
 mod gate;
+mod origins;
 mod verdict;
 
 use showrunner_crds::scenario::{Gate, GateCheck, Window};
 
 pub use facts::{Facts, FaultSpan, Session};
+pub use origins::{Fetched, OriginFacts};
 pub use verdict::{GateResult, Outcome, Verdict, exit};
 
 use crate::{
-    evidence::{Evidence, SteadyStage},
+    evidence::{Evidence, RunEnd, SteadyStage},
     plan::{Timeline, plan},
 };
 
@@ -23,8 +25,10 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let header = &evidence.header;
     let facts = Facts::of(evidence);
     let mut doubts = Vec::new();
-    if !evidence.completed {
-        doubts.push("the run did not complete; its evidence ends early".to_owned());
+    match &evidence.end {
+        (RunEnd::Completed, _) => {}
+        (RunEnd::Unknown, _) => doubts.push("the run did not complete; its evidence ends early".to_owned()),
+        (_, why) => doubts.push(format!("the run did not complete: {why}")),
     }
     if facts.saturated_share() > SATURATED_SHARE {
         doubts.push(format!(
@@ -47,7 +51,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
             .scenario
             .gates
             .iter()
-            .map(|g| gate::judge(g, &facts, &timeline, &header.platform))
+            .map(|g| gate::judge(g, &facts, &timeline, &header.platform_name, &header.platform))
             .collect(),
         Err(error) => {
             doubts.push(format!("the scenario in the evidence has no timeline: {error}"));
@@ -70,6 +74,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         platform: header.platform_name.clone(),
         seed: header.seed,
         outcome,
+        ended: evidence.end.0,
         undone: facts.faults.iter().all(FaultSpan::undone),
         doubts,
         gates,
@@ -100,7 +105,7 @@ pub fn describe(gate: &Gate) -> String {
         }
         GateCheck::SegmentHitRatio { above_percent } => format!("segment byte hit ratio > {above_percent} %"),
         GateCheck::OriginFetches { at_most_per_object } => {
-            format!("origin fetches per segment, shield and origin ≤ {at_most_per_object}")
+            format!("origin fetches per segment and shield, all origins together, ≤ {at_most_per_object}")
         }
         GateCheck::StreamGap { below } => format!("worst gap in the stream < {below}"),
         GateCheck::FaultsUndone {} => "every fault undone, and the steady state back".to_owned(),
@@ -218,8 +223,22 @@ mod tests {
     #[test]
     fn a_run_that_was_cut_short_is_inconclusive() {
         let mut evidence = evidence();
-        evidence.completed = false;
+        evidence.end = (RunEnd::Unknown, String::new());
         assert_eq!(judge(&evidence).exit_code(), exit::INCONCLUSIVE);
+    }
+
+    #[test]
+    fn the_judge_gives_the_exit_code_of_the_drill() {
+        let code = |end| {
+            let mut evidence = evidence();
+            evidence.end = (end, "because".into());
+            judge(&evidence).exit_code()
+        };
+        assert_eq!(code(RunEnd::Completed), exit::PASS);
+        assert_eq!(code(RunEnd::Guardrail), exit::GUARDRAIL);
+        assert_eq!(code(RunEnd::Infrastructure), exit::INFRASTRUCTURE);
+        assert_eq!(code(RunEnd::NotSteady), exit::INCONCLUSIVE);
+        assert_eq!(code(RunEnd::Interrupted), exit::INCONCLUSIVE);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::RunEnd;
+
 /// Pass, fail, or not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +62,8 @@ pub struct Verdict {
     pub seed: u64,
     /// The whole.
     pub outcome: Outcome,
+    /// How the run ended.
+    pub ended: RunEnd,
     /// Whether every fault was undone and that was verified.
     pub undone: bool,
     /// What makes the run as a whole inconclusive, if anything does.
@@ -87,11 +91,17 @@ pub mod exit {
 }
 
 impl Verdict {
-    /// The exit code that the verdict stands for. An undo that is not verified outweighs everything else.
+    /// The exit code that the verdict stands for. An undo that is not verified outweighs everything else, and what stopped the
+    /// run outweighs what can be judged of it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if !self.undone {
             return exit::NOT_UNDONE;
+        }
+        match self.ended {
+            RunEnd::Guardrail => return exit::GUARDRAIL,
+            RunEnd::Infrastructure => return exit::INFRASTRUCTURE,
+            RunEnd::Completed | RunEnd::Interrupted | RunEnd::NotSteady | RunEnd::Unknown => {}
         }
         match self.outcome {
             Outcome::Pass => exit::PASS,

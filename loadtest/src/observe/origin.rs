@@ -1,11 +1,11 @@
 //! Asking origins how often each shield fetched what.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use showrunner_crds::{labels, names, platform::Role};
+use showrunner_crds::{labels, names, platform::Role, wire::OriginStats};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -17,8 +17,29 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Origins asked at a time.
 const AT_ONCE: usize = 4;
 
-/// Asks every origin pod through the API server. An origin that does not answer is left out.
-pub(super) async fn ask_all(client: &Client, subject: &Subject) -> Vec<OriginSeen> {
+/// Where each origin's report left off, by pod: instance and cursor.
+#[derive(Debug, Default)]
+pub(super) struct Cursors(BTreeMap<String, (String, u64)>);
+
+impl Cursors {
+    /// What to ask an origin with. An instance that is not known yet is asked for everything.
+    fn since(&self, pod: &str) -> u64 {
+        self.0.get(pod).map_or(0, |(_, cursor)| *cursor)
+    }
+
+    /// Takes a report in. `false` where it left something out: another instance answered than the one the cursor was from.
+    fn advance(&mut self, pod: &str, stats: &OriginStats) -> bool {
+        let known = self.0.get(pod);
+        let whole = known.is_none_or(|(instance, cursor)| *instance == stats.instance || *cursor == 0);
+        let cursor = if whole { stats.cursor } else { 0 };
+        self.0.insert(pod.to_owned(), (stats.instance.clone(), cursor));
+        whole
+    }
+}
+
+/// Asks every origin pod through the API server for what is new since the last time. An origin that does not answer is left
+/// out: its next report has it all.
+pub(super) async fn ask_all(client: &Client, subject: &Subject, cursors: &mut Cursors) -> Vec<OriginSeen> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
     let selector = format!(
         "{}={},{}={}",
@@ -35,17 +56,31 @@ pub(super) async fn ask_all(client: &Client, subject: &Subject) -> Vec<OriginSee
         }
         Err(_) => return Vec::new(),
     };
-    stream::iter(listed.items)
-        .map(|pod| ask(client, subject, pod.name_any()))
+    let known: &Cursors = cursors;
+    let mut seen: Vec<OriginSeen> = stream::iter(listed.items)
+        .map(|pod| {
+            let pod = pod.name_any();
+            let since = known.since(&pod);
+            ask(client, subject, pod, since)
+        })
         .buffer_unordered(AT_ONCE)
         .filter_map(|seen| async { seen })
         .collect()
-        .await
+        .await;
+    for origin in &mut seen {
+        if !cursors.advance(&origin.pod, &origin.stats)
+            && let Some(whole) = ask(client, subject, origin.pod.clone(), 0).await
+            && cursors.advance(&whole.pod, &whole.stats)
+        {
+            *origin = whole;
+        }
+    }
+    seen
 }
 
-async fn ask(client: &Client, subject: &Subject, pod: String) -> Option<OriginSeen> {
+async fn ask(client: &Client, subject: &Subject, pod: String, since: u64) -> Option<OriginSeen> {
     let path = format!(
-        "/api/v1/namespaces/{}/pods/{pod}:{}/proxy/stats",
+        "/api/v1/namespaces/{}/pods/{pod}:{}/proxy/stats?since={since}",
         subject.namespace,
         names::HTTP_PORT
     );
@@ -57,5 +92,34 @@ async fn ask(client: &Client, subject: &Subject, pod: String) -> Option<OriginSe
             None
         }
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(instance: &str, cursor: u64) -> OriginStats {
+        OriginStats {
+            instance: instance.into(),
+            cursor,
+            ..OriginStats::default()
+        }
+    }
+
+    #[test]
+    fn an_origin_is_asked_for_what_is_new_and_a_new_instance_for_everything() {
+        let mut cursors = Cursors::default();
+        assert_eq!(cursors.since("o"), 0);
+        assert!(cursors.advance("o", &stats("a", 7)));
+        assert_eq!(cursors.since("o"), 7);
+        assert!(
+            !cursors.advance("o", &stats("b", 9)),
+            "asked with a cursor of the instance before"
+        );
+        assert_eq!(cursors.since("o"), 0);
+        assert!(cursors.advance("o", &stats("b", 9)));
+        assert_eq!(cursors.since("o"), 9);
+        assert_eq!(cursors.since("p"), 0);
     }
 }

@@ -170,6 +170,16 @@ impl Timeline {
         let (from, to) = (f64::from(phase.from_viewers), f64::from(phase.to_viewers));
         (from + (to - from) * share).round() as u32
     }
+
+    /// The phases as a test plan of goose: users at the end of each step, and its length.
+    #[must_use]
+    pub fn test_plan(&self) -> String {
+        let steps = self.phases.iter().map(|p| {
+            let seconds = (p.end_ms - p.start_ms).div_ceil(1000);
+            format!("{},{seconds}s", p.to_viewers)
+        });
+        steps.collect::<Vec<_>>().join(";")
+    }
 }
 
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {
@@ -191,6 +201,14 @@ mod tests {
             assert_eq!(pair[0].to_viewers, pair[1].from_viewers);
         }
         assert_eq!(timeline.length_ms, 60_000);
+    }
+
+    #[test]
+    fn phases_are_steps_of_a_test_plan() {
+        assert_eq!(
+            plan(&scenario(), &platform(), None).unwrap().test_plan(),
+            "10,10s;40,10s;40,40s"
+        );
     }
 
     #[test]

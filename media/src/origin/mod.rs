@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use showrunner_crds::config::OriginConfig;
+use showrunner_crds::{config::OriginConfig, wire::OriginStats};
 
 pub use routes::router;
 
@@ -116,6 +116,17 @@ impl Origin {
     pub fn is_ready(&self, now: Duration) -> bool {
         !self.config.freshness_enabled
             || freshness::is_fresh(&self.streams(), self.config.max_age_percent, self.started, now)
+    }
+
+    /// What shields fetched; single segments where their counts changed after `since`: what `/stats` says.
+    pub fn report(&self, since: u64) -> OriginStats {
+        self.stats.report(since, |(channel, rendition, number)| {
+            let found = self.channels.iter().find(|(_, c)| c.index == channel);
+            let (channel, rendition) = found.map_or(("", ""), |(name, c)| {
+                (name, c.renditions.get(rendition).map_or("", String::as_str))
+            });
+            format!("{channel}/{rendition}/{number}")
+        })
     }
 
     fn streams(&self) -> Vec<Stream> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
+    extract::{Path, Query, Request, State},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -24,6 +24,8 @@ use crate::{epoch, object::ObjectName, server::reply};
 
 /// Names the fetching shield.
 const SHIELD_HEADER: &str = "x-showrunner-shield";
+/// Numbers the tries of one fetch, from 0.
+const TRY_HEADER: &str = "x-showrunner-try";
 
 type Names = Path<(String, String, String)>;
 
@@ -37,10 +39,7 @@ pub fn router(origin: Arc<Origin>) -> Router {
         .route("/healthz", get(health))
         .route("/livez", get(async || reply::plain(StatusCode::OK, "alive\n")))
         .route("/metrics", get(metrics))
-        .route(
-            "/stats",
-            get(async |State(origin): State<Arc<Origin>>| reply::json(StatusCode::OK, &origin.stats.report())),
-        )
+        .route("/stats", get(stats))
         .merge(live)
         .layer(middleware::from_fn(reply::span))
         .with_state(origin)
@@ -57,6 +56,17 @@ async fn health(State(origin): State<Arc<Origin>>) -> Response {
 async fn metrics(State(origin): State<Arc<Origin>>) -> Response {
     origin.refresh_gauges(epoch::now());
     reply::metrics(&origin.metrics.registry)
+}
+
+#[derive(serde::Deserialize)]
+struct Since {
+    /// The cursor of an earlier report.
+    #[serde(default)]
+    since: u64,
+}
+
+async fn stats(State(origin): State<Arc<Origin>>, Query(Since { since }): Query<Since>) -> Response {
+    reply::json(StatusCode::OK, &origin.report(since))
 }
 
 async fn ingest(
@@ -168,6 +178,10 @@ async fn fetch(
         .and_then(|value| value.to_str().ok())
         .map_or("none", |name| name.get(..128).unwrap_or(name))
         .to_owned();
+    let attempt = headers
+        .get(TRY_HEADER)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
     let place = entry
         .renditions
         .iter()
@@ -184,7 +198,7 @@ async fn fetch(
     deliver::answer(&headers, entity, move |bytes| {
         counting.metrics.sent.inc_by(bytes);
         if let ObjectName::Segment(number) = name {
-            counting.stats.fetched(&shield, (index, place, number));
+            counting.stats.fetched(&shield, (index, place, number), attempt);
         }
     })
 }

@@ -150,7 +150,7 @@ async fn the_first_of_two_encoders_wins() {
         (StatusCode::OK, first)
     );
     assert_eq!(running.get("/healthz").await.0, StatusCode::OK);
-    let stats = running.origin.stats.report();
+    let stats = running.origin.report(0);
     assert_eq!((stats.published, stats.duplicates), (2, 1));
 }
 
@@ -212,7 +212,7 @@ async fn conditions_ranges_head_and_counts() {
         .await;
     assert_eq!((status, whole.len()), (StatusCode::NOT_MODIFIED, 0));
     assert_eq!(
-        running.origin.stats.report().shields.len(),
+        running.origin.report(0).shields.len(),
         0,
         "nothing has been fetched in full"
     );
@@ -238,6 +238,18 @@ async fn conditions_ranges_head_and_counts() {
     let stats: showrunner_crds::wire::OriginStats = serde_json::from_slice(&stats).unwrap();
     let fetched = &stats.shields["shield-0"];
     assert_eq!((fetched.objects, fetched.fetches, fetched.max_per_object), (1, 2, 2));
+    assert_eq!(fetched.segments[0].segment, format!("main/hi/{number}"));
+    let retry = format!(
+        "GET {object} HTTP/1.1\r\nhost: x\r\nx-showrunner-shield: shield-0\r\nx-showrunner-try: 1\r\nconnection: close\r\n\r\n"
+    );
+    assert!(running.raw(retry.as_bytes()).await.starts_with("HTTP/1.1 200"));
+    let (_, later) = running.get(&format!("/stats?since={}", stats.cursor)).await;
+    let later: showrunner_crds::wire::OriginStats = serde_json::from_slice(&later).unwrap();
+    assert_eq!(later.instance, stats.instance);
+    assert_eq!(later.shields["shield-0"].segments[0].tries, [2, 1]);
+    let (_, nothing) = running.get(&format!("/stats?since={}", later.cursor)).await;
+    let nothing: showrunner_crds::wire::OriginStats = serde_json::from_slice(&nothing).unwrap();
+    assert!(nothing.shields["shield-0"].segments.is_empty());
 }
 
 #[tokio::test]

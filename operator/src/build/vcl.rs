@@ -121,9 +121,12 @@ fn directors(identifiers: &[String], tries: usize) -> String {
     lines.concat()
 }
 
+/// Origins count what each shield fetches, and tell a fetch apart from the next try of one that failed elsewhere.
 fn identify(tier: CacheTier) -> &'static str {
     match tier {
-        CacheTier::Shield => "    set bereq.http.X-Showrunner-Shield = server.identity;\n",
+        CacheTier::Shield => {
+            "    set bereq.http.X-Showrunner-Shield = server.identity;\n    set bereq.http.X-Showrunner-Try = bereq.retries;\n"
+        }
         CacheTier::Edge => "",
     }
 }

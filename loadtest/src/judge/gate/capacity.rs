@@ -20,6 +20,9 @@ pub(super) fn scaling(
         return Finding::nothing(format!("the scenario has no phase `{surge}`"));
     };
     let per_edge = platform.edge.viewers_per_replica;
+    if per_edge == 0 {
+        return Finding::nothing("the platform's edge.viewersPerReplica is 0: no number of edges carries anybody");
+    }
     let (start, due) = (phase.start_ms as i64, phase.end_ms as i64 + limit.as_millis() as i64);
     let (Some(before), Some(_)) = (facts.ready_edges_at(start), facts.ready_edges_at(due)) else {
         return Finding::nothing("the edges were not observed");

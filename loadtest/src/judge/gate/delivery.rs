@@ -1,4 +1,4 @@
-//! What the caches did: hit ratio at the edge, fetches at the origin.
+//! What the edges' caches did.
 
 use super::Finding;
 use crate::judge::Facts;
@@ -26,27 +26,8 @@ pub(super) fn hit_ratio(facts: &Facts, (from, to): (i64, i64), above_percent: f6
     )
 }
 
-/// Most fetches of one segment by one shield, over all origins.
-pub(super) fn origin_fetches(facts: &Facts, at_most: u32) -> Finding {
-    let fetches: Vec<_> = facts.shield_fetches().collect();
-    let objects: u64 = fetches.iter().map(|f| f.objects).sum();
-    let total: u64 = fetches.iter().map(|f| f.fetches).sum();
-    if objects == 0 {
-        return Finding::nothing("no origin reported a segment fetched by a shield");
-    }
-    let worst = fetches.iter().map(|f| f.max_per_object).max().unwrap_or(0);
-    Finding::new(
-        worst <= u64::from(at_most),
-        format!("at most {worst}"),
-        objects as usize,
-        format!("{total} fetches of {objects} segments by {} shields", fetches.len()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use showrunner_crds::wire::{OriginStats, ShieldFetches};
-
     use super::*;
     use crate::{
         judge::{Outcome, facts::CacheBytes},
@@ -67,36 +48,5 @@ mod tests {
         assert_eq!(hit_ratio(&facts, (0, 10), 94.9).outcome, Outcome::Pass);
         assert_eq!(hit_ratio(&facts, (0, 10), 95.0).outcome, Outcome::Fail);
         assert_eq!(hit_ratio(&facts, (5, 10), 10.0).outcome, Outcome::Inconclusive);
-    }
-
-    #[test]
-    fn one_repeat_fails() {
-        let mut facts = facts(vec![]);
-        let mut stats = OriginStats::default();
-        stats.shields.insert(
-            "eu-shield".into(),
-            ShieldFetches {
-                objects: 10,
-                fetches: 10,
-                max_per_object: 1,
-            },
-        );
-        facts.origins.insert("eu-origin-0".into(), stats.clone());
-        assert_eq!(origin_fetches(&facts, 1).outcome, Outcome::Pass);
-        stats.shields.insert(
-            "us-shield".into(),
-            ShieldFetches {
-                objects: 10,
-                fetches: 11,
-                max_per_object: 2,
-            },
-        );
-        facts.origins.insert("us-origin-0".into(), stats);
-        assert_eq!(origin_fetches(&facts, 1).outcome, Outcome::Fail);
-    }
-
-    #[test]
-    fn silence_is_not_a_pass() {
-        assert_eq!(origin_fetches(&facts(vec![]), 1).outcome, Outcome::Inconclusive);
     }
 }

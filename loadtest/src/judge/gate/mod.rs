@@ -3,6 +3,7 @@
 mod capacity;
 mod delivery;
 mod failover;
+mod origins;
 mod quality;
 mod undone;
 
@@ -44,7 +45,13 @@ impl Finding {
     }
 }
 
-pub(super) fn judge(gate: &Gate, facts: &Facts, timeline: &Timeline, platform: &StreamingPlatformSpec) -> GateResult {
+pub(super) fn judge(
+    gate: &Gate,
+    facts: &Facts,
+    timeline: &Timeline,
+    platform_name: &str,
+    platform: &StreamingPlatformSpec,
+) -> GateResult {
     let finding = match span(gate.within.as_ref(), facts, timeline) {
         None => Finding::nothing("the run has no such window: its phase or fault did not take place"),
         Some(window) => match &gate.check {
@@ -59,7 +66,9 @@ pub(super) fn judge(gate: &Gate, facts: &Facts, timeline: &Timeline, platform: &
                 back_to_percent,
             } => capacity::scaling(facts, timeline, platform, surge, within.0, *back_to_percent),
             GateCheck::SegmentHitRatio { above_percent } => delivery::hit_ratio(facts, window, *above_percent),
-            GateCheck::OriginFetches { at_most_per_object } => delivery::origin_fetches(facts, *at_most_per_object),
+            GateCheck::OriginFetches { at_most_per_object } => {
+                origins::judge(facts, timeline, platform_name, platform, *at_most_per_object)
+            }
             GateCheck::FaultsUndone {} => undone::judge(facts),
         },
     };
