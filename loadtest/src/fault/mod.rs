@@ -9,6 +9,8 @@ mod guard;
 mod injector;
 mod journal;
 mod objects;
+#[cfg(test)]
+mod tests;
 
 pub use error::FaultError;
 pub use injector::{Injector, UNDO_WITHIN};

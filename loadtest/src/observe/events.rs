@@ -93,3 +93,71 @@ fn seen(event: ClusterEvent) -> KubeEventSeen {
         message: event.note.unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{convert::Infallible, path::Path};
+
+    use http::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::evidence::Writer;
+
+    /// A cluster whose Events come after the first look; watches are refused, so that it is asked again.
+    fn client() -> Client {
+        let service = tower::service_fn(|request: Request<Body>| async move {
+            let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+            let event = |kind: &str, name: &str| {
+                json!({"metadata": {"name": name, "resourceVersion": "2"}, "eventTime": null, "type": "Warning",
+                    "reason": "Test", "note": "n", "regarding": {"kind": kind, "name": name}})
+            };
+            let items = if query.contains("limit=1&") || query.ends_with("limit=1") {
+                Vec::new()
+            } else if path.contains("/namespaces/default/") {
+                vec![event("Pod", "of-others"), event("Node", "node-eu")]
+            } else {
+                vec![event("Pod", "ours")]
+            };
+            let list = json!({"kind": "EventList", "apiVersion": "events.k8s.io/v1",
+                "metadata": {"resourceVersion": "1"}, "items": items});
+            let status = if query.contains("watch=") {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::OK
+            };
+            let body = Body::from(serde_json::to_vec(&list).unwrap());
+            Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+        });
+        Client::new(service, "cinema")
+    }
+
+    async fn until_told(path: &Path, of: &[&str]) -> String {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let text = std::fs::read_to_string(path).unwrap();
+            if of.iter().all(|name| text.contains(name)) || Instant::now() >= deadline {
+                return text;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn events_of_nodes_are_recorded_beside_those_of_the_platform_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("evidence.jsonl");
+        let (writer, recorder) = Writer::start(&path, Instant::now()).unwrap();
+        let stop = CancellationToken::new();
+        let watching = tokio::spawn(watch(client(), "cinema".into(), recorder, stop.clone()));
+        let text = until_told(&path, &["Node/node-eu", "Pod/ours"]).await;
+        stop.cancel();
+        watching.await.unwrap();
+        writer.finish().await.unwrap();
+        assert!(text.contains("Node/node-eu") && text.contains("Pod/ours"), "{text}");
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("of-others"));
+    }
+}

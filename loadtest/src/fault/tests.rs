@@ -1,0 +1,196 @@
+//! Faults against an API that fails, hangs or forgets.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Method, Request, Response, StatusCode};
+use kube::{Client, client::Body};
+use showrunner_crds::scenario::FaultAction;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Experiment, FaultError, Injector, Journal, Undo,
+    api::{self, Patience},
+    experiment, outstanding, read_journal,
+};
+use crate::{
+    evidence::Writer,
+    observe::{Snapshot, Subject},
+};
+
+/// What was asked for, and an answer to it: a status and a body.
+type Answers = fn(&Method, &str) -> Option<(StatusCode, String)>;
+
+/// A client whose questions `answers` answers; `None` never does.
+fn client(answers: Answers) -> (Client, Arc<Mutex<BTreeSet<String>>>) {
+    let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let seen = asked.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = answers(request.method(), request.uri().path());
+        seen.lock()
+            .unwrap()
+            .insert(format!("{} {}", request.method(), request.uri().path()));
+        async move {
+            let Some((status, body)) = answer else {
+                return std::future::pending().await;
+            };
+            let body = Body::from(body.into_bytes());
+            Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+        }
+    });
+    (Client::new(service, "cinema"), asked)
+}
+
+fn subject() -> Subject {
+    Subject {
+        namespace: "cinema".into(),
+        platform: "cinema".into(),
+    }
+}
+
+fn missing() -> (StatusCode, String) {
+    let status =
+        r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","reason":"NotFound","code":404}"#;
+    (StatusCode::NOT_FOUND, status.to_owned())
+}
+
+fn chaos() -> (StatusCode, String) {
+    let action = FaultAction::RegionLoss { region: "eu".into() };
+    let Experiment::Network(chaos) = experiment(&action, "x", "cinema", &["p".to_owned()], Duration::ZERO) else {
+        panic!("not a NetworkChaos");
+    };
+    (StatusCode::OK, serde_json::to_string(&chaos).unwrap())
+}
+
+fn lost() -> Experiment {
+    let action = FaultAction::RegionLoss { region: "eu".into() };
+    experiment(&action, "x", "cinema", &["p".to_owned()], Duration::ZERO)
+}
+
+/// Sends a fault that is never injected, with a patience of a minute.
+async fn send(answers: Answers, stop: &CancellationToken) -> Result<(), FaultError> {
+    let patience = Patience {
+        until: Instant::now() + Duration::from_secs(60),
+        stop,
+        watch_targets: true,
+    };
+    let (client, _) = client(answers);
+    let (subject, lost, pods) = (subject(), lost(), ["p".to_owned()]);
+    let sent = api::send(&client, &subject, &lost, &pods, &patience);
+    timeout(Duration::from_secs(10), sent).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_target_that_vanishes_ends_the_wait_for_it() {
+    let answers: Answers = |_, path| Some(if path.contains("/pods/") { missing() } else { chaos() });
+    let outcome = send(answers, &CancellationToken::new()).await;
+    assert!(matches!(outcome, Err(FaultError::Vanished { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_interruption_ends_the_wait() {
+    let answers: Answers = |_, path| {
+        Some(if path.contains("/pods/") {
+            (StatusCode::OK, r#"{"metadata":{"name":"p"}}"#.to_owned())
+        } else {
+            chaos()
+        })
+    };
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let outcome = send(answers, &stop).await;
+    assert!(matches!(outcome, Err(FaultError::Interrupted)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_flush_goes_on_past_a_cache_that_fails_and_names_it() {
+    let answers: Answers = |_, path| {
+        let fails = path.contains("/pods/a:");
+        let status = if fails { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+        Some((status, "Flushed".to_owned()))
+    };
+    let (client, asked) = client(answers);
+    let pods = ["a", "b", "c"].map(str::to_owned);
+    let stop = CancellationToken::new();
+    let patience = Patience {
+        until: Instant::now(),
+        stop: &stop,
+        watch_targets: false,
+    };
+    let flush = Experiment::Flush(pods.to_vec());
+    match api::send(&client, &subject(), &flush, &pods, &patience).await {
+        Err(FaultError::NotFlushed { flushed, failed }) => {
+            assert_eq!(flushed, ["b", "c"]);
+            assert!(failed.len() == 1 && failed[0].starts_with("a: "), "{failed:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(asked.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit() {
+    // `stuck-1` never answers, `stuck-2` is never let go, the others are gone.
+    let (client, asked) = client(|_, path| {
+        if path.ends_with("stuck-1") {
+            None
+        } else if path.ends_with("stuck-2") {
+            Some(chaos())
+        } else {
+            Some(missing())
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let mut journal = Journal::open(&path).unwrap();
+    let delete = |name: &str| Undo::DeleteChaos {
+        kind: "NetworkChaos".into(),
+        namespace: "cinema".into(),
+        name: name.into(),
+    };
+    let entries: Vec<_> = ["a", "b", "stuck-1", "stuck-2"]
+        .iter()
+        .map(|name| journal.intent("f", delete(name)).unwrap())
+        .collect();
+    let (_writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
+    let (_latest_in, latest) = watch::channel(Snapshot::default());
+    let limit = Duration::from_millis(500);
+    let injector = Injector::new(client, subject(), journal, recorder, latest, "1".into(), 1, limit);
+    let began = Instant::now();
+    assert!(injector.undo_all(&entries).await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let left = outstanding(&read_journal(&path).unwrap());
+    assert_eq!(left.iter().map(|e| e.id).collect::<Vec<_>>(), [3, 2], "{left:?}");
+    assert_eq!(
+        asked.lock().unwrap().iter().filter(|a| a.starts_with("DELETE")).count(),
+        4
+    );
+}
+
+#[tokio::test]
+async fn a_sweep_takes_back_what_the_journal_says_is_left() {
+    let (client, _) = client(|_, _| Some(missing()));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.intent("died", Undo::SelfHealing).unwrap();
+    let (writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
+    let (_latest_in, latest) = watch::channel(Snapshot::default());
+    let limit = Duration::from_secs(5);
+    let injector = Injector::new(client, subject(), journal, recorder, latest, "1".into(), 1, limit);
+    injector.sweep().await.unwrap();
+    assert!(outstanding(&read_journal(&path).unwrap()).is_empty());
+    drop(injector);
+    writer.finish().await.unwrap();
+    let evidence = std::fs::read_to_string(dir.path().join("evidence.jsonl")).unwrap();
+    assert!(evidence.contains(r#""name":"died","stage":"undone""#), "{evidence}");
+}
