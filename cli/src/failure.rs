@@ -37,6 +37,14 @@ impl Failure {
         }
     }
 
+    /// The same, and what is wrong elsewhere.
+    pub(crate) fn beside(self, also: &Failure) -> Self {
+        Self {
+            message: format!("{}\n{}", self.message.trim_end(), also.message),
+            code: self.code,
+        }
+    }
+
     /// With an exit code of its own.
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
         Self {

@@ -1,27 +1,90 @@
-//! Reading files.
+//! Reading files. Nothing of a command is done before every file it needs is found to be right.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
 use showrunner_crds::{
-    platform::StreamingPlatformSpec,
+    platform::{StreamingPlatform, StreamingPlatformSpec},
     scenario::Scenario,
-    source::{Diagnostics, PlatformFile, read_platform_file, read_scenario},
+    source::{Diagnostics, MAX_BYTES, PlatformFile, read_platform_file_with, read_scenario},
 };
 
 use crate::failure::Failure;
 
-/// Reads a file with a platform.
+/// The name of standard input.
+const STDIN: &str = "-";
+
+/// Reads a file with a platform; `-` is standard input.
 pub(crate) fn platform(path: &Path) -> Result<PlatformFile, Failure> {
-    read_platform_file(&path.display().to_string(), bytes(path)?).map_err(|d| every(&d))
+    read_platform_file_with(&name(path), bytes(path)?, renderable).map_err(|d| every(&d))
 }
 
-/// Reads a file with a scenario and holds it against a platform.
-pub(crate) fn scenario(path: &Path, platform: &StreamingPlatformSpec) -> Result<Scenario, Failure> {
-    read_scenario(&path.display().to_string(), bytes(path)?, Some(platform)).map_err(|d| every(&d))
+/// Reads a file with a platform and one with a scenario, and holds the one against the other. What is wrong with both is
+/// said at once.
+pub(crate) fn platform_and_scenario(platform: &Path, scenario: &Path) -> Result<(PlatformFile, Scenario), Failure> {
+    if platform == Path::new(STDIN) && scenario == platform {
+        return Err(Failure::invalid("standard input can be one file, not two"));
+    }
+    match self::platform(platform) {
+        Ok(file) => {
+            let scenario = self::scenario(scenario, Some(&file.platform.spec))?;
+            Ok((file, scenario))
+        }
+        Err(failure) => Err(match self::scenario(scenario, None) {
+            Ok(_) => failure,
+            Err(also) => failure.beside(&also),
+        }),
+    }
 }
 
+fn scenario(path: &Path, platform: Option<&StreamingPlatformSpec>) -> Result<Scenario, Failure> {
+    read_scenario(&name(path), bytes(path)?, platform).map_err(|d| every(&d))
+}
+
+/// What the operator would not render.
+fn renderable(platform: &StreamingPlatform) -> Vec<(String, String)> {
+    let refused = showrunner_operator::validate::validate(platform).err();
+    let violations = refused.into_iter().flat_map(|error| error.violations);
+    violations
+        .map(|violation| (violation.path, violation.message))
+        .collect()
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new(STDIN) {
+        "standard input".into()
+    } else {
+        path.display().to_string()
+    }
+}
+
+/// At most one byte more than is accepted: a file of any size costs no more than that.
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))
+    let refuse = |why: String| Failure::invalid(format!("{}: {why}", name(path)));
+    let source: Box<dyn Read> = if path == Path::new(STDIN) {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let file = File::open(path).map_err(|error| {
+            refuse(match error.kind() {
+                ErrorKind::NotFound => "there is no such file".into(),
+                _ => format!("cannot be opened: {error}"),
+            })
+        })?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(refuse("is a directory: name a file in it".into()));
+        }
+        Box::new(file)
+    };
+    let mut bytes = vec![];
+    let most = MAX_BYTES as u64 + 1;
+    source
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    Ok(bytes)
 }
 
 /// All the mistakes of a file, a line each.

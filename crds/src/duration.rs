@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::source::shown;
+
 /// A non-negative duration in the notation of Go's `time.ParseDuration`, restricted to `h`, `m`, `s` and `ms`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(pub Duration);
@@ -15,11 +17,18 @@ pub const PATTERN: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// Longest duration that is accepted: four weeks. Sums of a few such never overflow.
 const LONGEST_SECONDS: f64 = 28.0 * 86_400.0;
 
+/// What is said of a longer one, also by the API server.
+const TOO_LONG: &str = "a duration is at most four weeks, 672h";
+
 /// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not a duration; write for example `90s`, `1m30s` or `500ms` (at most four weeks)")]
-pub struct DurationError {
-    found: String,
+pub enum DurationError {
+    /// Not in the notation.
+    #[error("`{}` is not a duration; write for example `90s`, `1m30s` or `500ms`", shown(.0))]
+    Notation(String),
+    /// Longer than four weeks.
+    #[error("{TOO_LONG}: found `{}`", shown(.0))]
+    TooLong(String),
 }
 
 impl GoDuration {
@@ -46,7 +55,7 @@ impl FromStr for GoDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || DurationError { found: text.to_owned() };
+        let error = || DurationError::Notation(text.to_owned());
         let mut rest = text;
         let mut total = 0.0_f64;
         if rest.is_empty() {
@@ -70,7 +79,7 @@ impl FromStr for GoDuration {
             rest = &rest[unit_end..];
         }
         if total > LONGEST_SECONDS {
-            return Err(error());
+            return Err(DurationError::TooLong(text.to_owned()));
         }
         // Whole milliseconds: what the notation can state, and what survives a round trip.
         Duration::try_from_secs_f64((total * 1000.0).round() / 1000.0)
@@ -120,7 +129,13 @@ impl JsonSchema for GoDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 32 })
+        json_schema!({
+            "type": "string",
+            "pattern": PATTERN,
+            "maxLength": 32,
+            // Whoever reads the object back refuses a longer one: it must not come to be stored.
+            "x-kubernetes-validations": [{ "rule": "duration(self) <= duration('672h')", "message": TOO_LONG }],
+        })
     }
 }
 

@@ -1,12 +1,14 @@
 //! Scenario rules, and every file that the repository ships.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod cases;
+
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use showrunner_crds::{
-    platform::{Environment, PushTo, StreamingPlatformSpec},
-    rules::{patched, validate_platform, validate_scenario},
+    platform::{Environment, PushTo, Role, StreamingPlatformSpec},
+    rules::{AGAINST, patched, validate_platform, validate_scenario},
     scenario::ScenarioSpec,
     source::{PlatformFile, read_platform_file, read_scenario},
 };
@@ -94,103 +96,42 @@ fn smoke_takes_ninety_seconds_at_most() {
 }
 
 fn scenario() -> Value {
-    json!({
-        "title": "t",
-        "audience": {
-            "channel": "main",
-            "regions": [{"region": "eu", "share": 1}, {"region": "us", "share": 1}],
-            "phases": [{"name": "up", "duration": "30s", "viewers": 10}, {"name": "on", "duration": "60s", "viewers": 10}],
-        },
-        "faults": [
-            {"name": "lost", "start": {"phase": "on", "after": "10s"}, "duration": "20s", "action": {"regionLoss": {"region": "eu"}}},
-            {"name": "other", "start": {"phase": "on", "after": "40s"}, "duration": "10s", "action": {"regionLoss": {"region": "us"}}},
-        ],
-        "gates": [
-            {"name": "startup", "check": {"startupTime": {"percentile": 95.0, "below": "2s"}}, "within": {"phase": "on"}},
-            {"name": "failover", "check": {"failoverTime": {"fault": "lost", "within": "10s"}},
-             "within": {"fault": {"name": "lost", "after": "5s"}}},
-        ],
-    })
+    cases::scenario::scenario()["spec"].clone()
 }
 
+/// Everything that a scenario can ask of a platform, asked in vain.
 #[test]
-fn each_mistake_of_a_scenario_is_found_where_it_is() {
+fn each_vain_demand_is_found_where_it_is() {
     let cinema = example("cinema.yaml").platform.spec;
     let fault = |action: Value| json!({"name": "f", "start": {"phase": "on"}, "duration": "5s", "action": action});
-    let gate = |check: Value| json!({"name": "g", "check": check});
+    let own = |service: &str| fault(json!({"serviceBrownOut": {"service": service, "latencyMs": 10}}));
     // What is replaced, by what, and what is said about it: nothing where empty.
     let cases: Vec<(&str, Value, &str)> = vec![
         ("/title", json!("t"), ""),
         (
-            "/audience/phases/1/name",
-            json!("up"),
-            "spec.audience.phases[1].name: names of phases must be unique",
-        ),
-        (
-            "/audience/phases/0/duration",
-            json!("0s"),
-            "spec.audience.phases[0].duration: a phase must last longer than 0s",
-        ),
-        (
-            "/audience/regions/1/region",
-            json!("eu"),
-            "spec.audience.regions[1].region: a region's share can be stated once",
-        ),
-        (
             "/audience/regions/1/region",
             json!("mars"),
-            "spec.audience.regions[1].region: there is no region `mars`; known: eu, us, apac",
+            "spec.audience.regions[1].region: the audience is in regions of the platform: there is no region `mars`; known: eu, us, apac",
         ),
         (
             "/audience/channel",
             json!("mian"),
-            "spec.audience.channel: there is no channel `mian`; did you mean `main`? known: main",
-        ),
-        (
-            "/faults/1/name",
-            json!("lost"),
-            "spec.faults[1].name: names of faults must be unique",
-        ),
-        (
-            "/faults/0/start/phase",
-            json!("oh"),
-            "spec.faults[0].start.phase: there is no phase `oh`; did you mean `on`? known: up, on",
-        ),
-        (
-            "/faults/0/start/after",
-            json!("60s"),
-            "spec.faults[0].start.after: phase `on` lasts 1m",
-        ),
-        (
-            "/faults/1/duration",
-            json!("21s"),
-            "spec.faults[1].duration: the fault ends after the last phase",
-        ),
-        ("/faults/1/duration", json!("20s"), ""),
-        (
-            "/faults/1/duration",
-            json!("0s"),
-            "spec.faults[1].duration: the fault must last longer than 0s",
+            "spec.audience.channel: the audience watches a channel of the platform: there is no channel `mian`; did you mean `main`? known: main",
         ),
         (
             "/faults/0/action",
             json!({"regionLoss": {"region": "mars"}}),
-            "spec.faults[0].action.regionLoss.region: there is no region `mars`",
+            "spec.faults[0].action.regionLoss.region: a fault is in a region of the platform: there is no region `mars`",
         ),
         (
             "/faults/1",
             fault(json!({"podKill": {"role": "encoder", "region": "apac"}})),
-            "spec.faults[1].action.podKill.region: region `apac` does not have the role encoder",
+            "spec.faults[1].action.podKill.region: the region must have the role: `apac` does not have the role encoder",
         ),
         (
             "/faults/1",
-            fault(json!({"podKill": {"role": "encoder", "count": 0}})),
-            "spec.faults[1].action.podKill.count: count must be at least 1",
-        ),
-        (
-            "/faults/1",
-            fault(json!({"cacheFlush": {"role": "origin"}})),
-            "spec.faults[1].action.cacheFlush.role: only edge and shield have caches",
+            fault(json!({"networkPartition": {"role": "origin", "region": "apac"}})),
+            "spec.faults[1].action.networkPartition.region: the region must have the role: `apac` does not",
         ),
         (
             "/faults/1",
@@ -199,107 +140,55 @@ fn each_mistake_of_a_scenario_is_found_where_it_is() {
         ),
         (
             "/faults/1",
-            fault(json!({"networkDelay": {"role": "edge", "latencyMs": 10, "jitterMs": 20}})),
-            "spec.faults[1].action.networkDelay.jitterMs: jitterMs must not be more",
+            own("license"),
+            "spec.faults[1].action.serviceBrownOut.service: a brown-out is of a service of the platform: there is no service `license`; did you mean `licence`?",
         ),
-        (
-            "/faults/1",
-            fault(json!({"networkDelay": {"role": "edge", "latencyMs": 60_001}})),
-            "spec.faults[1].action.networkDelay.latencyMs: latencyMs must be at most",
-        ),
-        (
-            "/faults/1",
-            fault(json!({"networkPartition": {"role": "origin", "region": "apac"}})),
-            "spec.faults[1].action.networkPartition.region: region `apac` does not",
-        ),
-        (
-            "/faults/1",
-            fault(json!({"serviceBrownOut": {"service": "licence", "latencyMs": 10, "lossPercent": 101}})),
-            "spec.faults[1].action.serviceBrownOut.lossPercent: lossPercent must be",
-        ),
-        (
-            "/faults/1",
-            fault(json!({"serviceBrownOut": {"service": "license", "latencyMs": 10}})),
-            "spec.faults[1].action.serviceBrownOut.service: there is no service `license`; did you mean `licence`?",
-        ),
-        (
-            "/gates/1/name",
-            json!("startup"),
-            "spec.gates[1].name: names of gates must be unique",
-        ),
-        (
-            "/gates/0/within",
-            json!({"phase": "off"}),
-            "spec.gates[0].within.phase: there is no phase `off`",
-        ),
-        (
-            "/gates/1/within",
-            json!({"fault": {"name": "x"}}),
-            "spec.gates[1].within.fault.name: there is no fault `x`",
-        ),
-        (
-            "/gates/0/check",
-            json!({"startupTime": {"percentile": 0.0, "below": "2s"}}),
-            "spec.gates[0].check.startupTime.percentile: a percentile is",
-        ),
-        (
-            "/gates/0/check",
-            json!({"startupTime": {"percentile": 100.0, "below": "2s"}}),
-            "",
-        ),
-        (
-            "/gates/0/check",
-            json!({"startupTime": {"percentile": 100.1, "below": "2s"}}),
-            "spec.gates[0].check.startupTime.percentile: a percentile is",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"rebufferRatio": {"belowPercent": 0.0}})),
-            "spec.gates[0].check.rebufferRatio.belowPercent",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"failoverTime": {"fault": "nope", "within": "1s"}})),
-            "spec.gates[0].check.failoverTime.fault: there is no fault `nope`",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"edgeScaling": {"surge": "nope", "within": "1s"}})),
-            "spec.gates[0].check.edgeScaling.surge: there is no phase `nope`",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"segmentHitRatio": {"abovePercent": 100.0}})),
-            "spec.gates[0].check.segmentHitRatio.abovePercent",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"originFetches": {"atMostPerObject": 0}})),
-            "spec.gates[0].check.originFetches.atMostPerObject",
-        ),
-        (
-            "/gates/0",
-            gate(json!({"streamGap": {"below": "0s"}})),
-            "spec.gates[0].check.streamGap.below",
-        ),
+        ("/faults/1", own("licence"), ""),
     ];
+    let mut said: Vec<&str> = vec![];
     for (at, value, expected) in cases {
         let mut json = scenario();
         *json.pointer_mut(at).unwrap() = value.clone();
         let spec: ScenarioSpec = serde_json::from_value(json).unwrap();
-        let found: Vec<String> = validate_scenario(&spec, Some(&cinema))
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        if expected.is_empty() {
-            assert!(found.is_empty(), "{at} = {value}: {found:?}");
-        } else {
-            assert!(
-                found.iter().any(|line| line.starts_with(expected)),
-                "{at} = {value}: {found:?}"
-            );
-        }
+        let violations = validate_scenario(&spec, Some(&cinema));
+        let found: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found.len(),
+            usize::from(!expected.is_empty()),
+            "{at} = {value}: {found:?}"
+        );
+        assert!(
+            found.iter().all(|line| line.starts_with(expected)),
+            "{at} = {value}: {found:?}"
+        );
+        said.extend(violations.iter().map(|violation| violation.rule));
     }
+    // The rest have tests of their own, below.
+    said.extend([
+        "a region must have the role",
+        "no fault can be injected into a service that is run by others",
+        "a region with edges must be left",
+    ]);
+    for rule in AGAINST {
+        assert!(said.contains(&rule.message), "no case asks in vain: {}", rule.message);
+    }
+}
+
+#[test]
+fn a_role_that_no_region_has_cannot_be_hit() {
+    let mut cinema = example("cinema.yaml").platform.spec;
+    for region in &mut cinema.regions {
+        region.roles.retain(|role| *role != Role::Services);
+    }
+    cinema.services.clear();
+    let mut json = scenario();
+    json["faults"][1]["action"] = json!({"podKill": {"role": "services"}});
+    let found = validate_scenario(&serde_json::from_value(json).unwrap(), Some(&cinema));
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["spec.faults[1].action.podKill.role: a region must have the role: none has the role services"]
+    );
 }
 
 #[test]

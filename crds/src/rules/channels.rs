@@ -1,18 +1,18 @@
 //! Channels and their ladders.
 
-use super::{Rule, each, repeated};
+use super::{Broken, Cluster::Cel, Rule, each, repeated};
 use crate::platform::{Channel, Rung, StreamingPlatform};
 
 pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     Rule {
         at: "spec.channels",
-        cel: "self.all(a, self.exists_one(b, b.name == a.name))",
+        cluster: Cel("self.all(a, self.exists_one(b, b.name == a.name))"),
         message: "names of channels must be unique",
         check: |platform| repeated(&platform.spec.channels, "spec.channels", |channel| &channel.name),
     },
     Rule {
         at: "spec.channels[]",
-        cel: "duration(self.dvrWindow) >= duration(string(self.segmentSeconds * 4) + 's')",
+        cluster: Cel("duration(self.dvrWindow) >= duration(string(self.segmentSeconds * 4) + 's')"),
         message: "dvrWindow must hold at least 4 segments: players start 3 behind the live edge",
         check: |platform| {
             each(&platform.spec.channels, "spec.channels", ".dvrWindow", |channel| {
@@ -22,13 +22,13 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.channels[].ladder",
-        cel: "self.all(a, self.exists_one(b, b.name == a.name))",
+        cluster: Cel("self.all(a, self.exists_one(b, b.name == a.name))"),
         message: "names of rungs must be unique in their ladder",
         check: |platform| ladders(platform, |ladder, path| repeated(ladder, path, |rung| &rung.name)),
     },
     Rule {
         at: "spec.channels[].ladder[].name",
-        cel: "self != 'audio'",
+        cluster: Cel("self != 'audio'"),
         message: "`audio` is the name of the audio rendition",
         check: |platform| {
             ladders(platform, |ladder, path| {
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.channels[].ladder[].width",
-        cel: "self % 2 == 0",
+        cluster: Cel("self % 2 == 0"),
         message: "width must be even: chroma has half the resolution",
         check: |platform| {
             ladders(platform, |ladder, path| {
@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.channels[].ladder[].height",
-        cel: "self % 2 == 0",
+        cluster: Cel("self % 2 == 0"),
         message: "height must be even: chroma has half the resolution",
         check: |platform| {
             ladders(platform, |ladder, path| {
@@ -58,7 +58,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
 ];
 
-fn ladders(platform: &StreamingPlatform, find: impl Fn(&[Rung], &str) -> Vec<String>) -> Vec<String> {
+fn ladders(platform: &StreamingPlatform, find: impl Fn(&[Rung], &str) -> Vec<Broken>) -> Vec<Broken> {
     let in_channel =
         |(index, channel): (usize, &Channel)| find(&channel.ladder, &format!("spec.channels[{index}].ladder"));
     platform.spec.channels.iter().enumerate().flat_map(in_channel).collect()

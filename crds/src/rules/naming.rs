@@ -1,6 +1,6 @@
 //! Names: of the platform, because it begins the name of everything; of services, because they share that space.
 
-use super::{Rule, each, unless};
+use super::{Cluster::Cel, Rule, each, unless};
 use crate::platform::{Role, StreamingPlatform};
 
 /// Longest name of a StatefulSet: its pods carry the label `controller-revision-hash: <name>-<10 characters>`, and a
@@ -10,14 +10,14 @@ const LONGEST_WORKLOAD: usize = 52;
 pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     Rule {
         at: "",
-        cel: "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        cluster: Cel("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"),
         message: "the name must be a DNS label that begins with a letter: it begins the names of Services",
         check: |platform| unless(is_label(name(platform)), "metadata.name"),
     },
     Rule {
         at: "",
-        cel: "self.spec.regions.all(r, self.spec.channels.all(c, \
-              size(self.metadata.name) + size(r.name) + size(c.name) <= 42))",
+        cluster: Cel("self.spec.regions.all(r, self.spec.channels.all(c, \
+              size(self.metadata.name) + size(r.name) + size(c.name) <= 42))"),
         message: "the names of platform, region and channel must be at most 42 characters together: an object's name has \
                   room for no more",
         check: |platform| {
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.services[]",
-        cel: "!(self.name in ['encoder', 'origin', 'shield', 'edge', 'steering', 'services'])",
+        cluster: Cel("!(self.name in ['encoder', 'origin', 'shield', 'edge', 'steering', 'services'])"),
         message: "a service may not have the name of a role",
         check: |platform| {
             each(&platform.spec.services, "spec.services", ".name", |service| {
@@ -43,7 +43,9 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
-        cel: "!has(self.services) || self.services.all(s, self.regions.all(r, !s.name.startsWith(r.name + '-')))",
+        cluster: Cel(
+            "!has(self.services) || self.services.all(s, self.regions.all(r, !s.name.startsWith(r.name + '-')))",
+        ),
         message: "a service's name may not begin with a region's name and a dash: it would be taken for one of the region's",
         check: |platform| {
             let spec = &platform.spec;

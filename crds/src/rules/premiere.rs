@@ -1,12 +1,12 @@
 //! Premieres.
 
-use super::{Rule, unless};
+use super::{Cluster::Cel, Rule, unless};
 use crate::premiere::PremiereSpec;
 
 /// Every rule of a `Premiere`.
 pub const RULES: &[Rule<PremiereSpec>] = &[Rule {
     at: "spec",
-    cel: "duration(self.ramp) <= duration(self.duration)",
+    cluster: Cel("duration(self.ramp) <= duration(self.duration)"),
     message: "ramp must not be longer than duration",
     check: |premiere| unless(premiere.ramp <= premiere.duration, "spec.ramp"),
 }];

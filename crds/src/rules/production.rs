@@ -1,12 +1,12 @@
 //! What a real audience asks for.
 
-use super::{Rule, each, regions::has, unless};
+use super::{Cluster::Cel, Rule, each, regions::has, unless};
 use crate::platform::{Environment, Role, StreamingPlatform};
 
 pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     Rule {
         at: "spec",
-        cel: "self.environment != 'production' || self.regions.filter(r, 'edge' in r.roles).size() >= 3",
+        cluster: Cel("self.environment != 'production' || self.regions.filter(r, 'edge' in r.roles).size() >= 3"),
         message: "production needs at least 3 regions with edges",
         check: |platform| {
             unless(
@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
-        cel: "self.environment != 'production' || self.regions.filter(r, 'encoder' in r.roles).size() >= 2",
+        cluster: Cel("self.environment != 'production' || self.regions.filter(r, 'encoder' in r.roles).size() >= 2"),
         message: "production needs at least 2 regions that encode",
         check: |platform| {
             unless(
@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
-        cel: "self.environment != 'production' || self.resilience.regionsToLose >= 1",
+        cluster: Cel("self.environment != 'production' || self.resilience.regionsToLose >= 1"),
         message: "production must survive the loss of a region: resilience.regionsToLose must be at least 1",
         check: |platform| {
             let survives = platform.spec.resilience.regions_to_lose >= 1;
@@ -37,8 +37,10 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
-        cel: "self.environment != 'production' || self.regions.all(r, !('edge' in r.roles) || \
+        cluster: Cel(
+            "self.environment != 'production' || self.regions.all(r, !('edge' in r.roles) || \
               has(r.publicUrl) && r.publicUrl.startsWith('https://'))",
+        ),
         message: "in production every region with edges needs an https publicUrl",
         check: |platform| {
             let secure = |url: Option<&str>| url.is_some_and(|url| url.starts_with("https://"));
@@ -49,8 +51,8 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
-        cel: "self.environment != 'production' || !has(self.services) || \
-              self.services.all(s, !has(s.url) || s.url.startsWith('https://'))",
+        cluster: Cel("self.environment != 'production' || !has(self.services) || \
+              self.services.all(s, !has(s.url) || s.url.startsWith('https://'))"),
         message: "in production the url of a service must be https",
         check: |platform| {
             each(&platform.spec.services, "spec.services", ".url", |service| {

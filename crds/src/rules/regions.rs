@@ -1,18 +1,18 @@
 //! Regions: between them, they must be able to play.
 
-use super::{Rule, each, is_http, repeated, unless};
+use super::{Broken, Cluster::Cel, Rule, each, repeated, unless, url};
 use crate::platform::{Region, Role, StreamingPlatform};
 
 pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     Rule {
         at: "spec.regions",
-        cel: "self.all(a, self.exists_one(b, b.name == a.name))",
+        cluster: Cel("self.all(a, self.exists_one(b, b.name == a.name))"),
         message: "names of regions must be unique",
         check: |platform| repeated(&platform.spec.regions, "spec.regions", |region| &region.name),
     },
     Rule {
         at: "spec.regions[].roles",
-        cel: "self.all(a, self.exists_one(b, b == a))",
+        cluster: Cel("self.all(a, self.exists_one(b, b == a))"),
         message: "a role can be stated once",
         check: |platform| {
             each(&platform.spec.regions, "spec.regions", ".roles", |region| {
@@ -26,7 +26,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.regions[]",
-        cel: "('encoder' in self.roles) == ('origin' in self.roles)",
+        cluster: Cel("('encoder' in self.roles) == ('origin' in self.roles)"),
         message: "encoder and origin go together: a region has both or neither",
         check: |platform| {
             each(&platform.spec.regions, "spec.regions", ".roles", |region| {
@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.regions",
-        cel: "self.exists(r, 'encoder' in r.roles && 'origin' in r.roles)",
+        cluster: Cel("self.exists(r, 'encoder' in r.roles && 'origin' in r.roles)"),
         message: "at least one region must have the roles encoder and origin",
         check: |platform| {
             some(platform, |region| {
@@ -46,41 +46,45 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.regions",
-        cel: "self.exists(r, 'shield' in r.roles)",
+        cluster: Cel("self.exists(r, 'shield' in r.roles)"),
         message: "at least one region must have the role shield: edges fetch through shields, of any region",
         check: |platform| some(platform, |region| has(region, Role::Shield)),
     },
     Rule {
         at: "spec.regions",
-        cel: "self.exists(r, 'edge' in r.roles)",
+        cluster: Cel("self.exists(r, 'edge' in r.roles)"),
         message: "at least one region must have the role edge",
         check: |platform| some(platform, |region| has(region, Role::Edge)),
     },
     Rule {
         at: "spec.regions",
-        cel: "self.exists(r, 'steering' in r.roles)",
+        cluster: Cel("self.exists(r, 'steering' in r.roles)"),
         message: "at least one region must have the role steering",
         check: |platform| some(platform, |region| has(region, Role::Steering)),
     },
     Rule {
         at: "spec.regions",
-        cel: "self.exists(r, 'edge' in r.roles && r.weight > 0)",
+        cluster: Cel("self.exists(r, 'edge' in r.roles && r.weight > 0)"),
         message: "at least one region with edges must have a weight above 0",
         check: |platform| some(platform, |region| has(region, Role::Edge) && region.weight > 0),
     },
     Rule {
         at: "spec.regions[]",
-        cel: "!has(self.publicUrl) || self.publicUrl.startsWith('http://') || self.publicUrl.startsWith('https://')",
-        message: "publicUrl must begin with http:// or https://",
+        cluster: Cel(concat!(
+            "!has(self.publicUrl) || self.publicUrl.matches('",
+            url::pattern!(),
+            "')"
+        )),
+        message: "publicUrl must begin with http:// or https:// and be a host, perhaps with a port and a path",
         check: |platform| {
             each(&platform.spec.regions, "spec.regions", ".publicUrl", |region| {
-                region.public_url.as_deref().is_some_and(|url| !is_http(url))
+                region.public_url.as_deref().is_some_and(|url| !url::is_base(url))
             })
         },
     },
     Rule {
         at: "spec",
-        cel: "self.resilience.regionsToLose < self.regions.filter(r, 'edge' in r.roles).size()",
+        cluster: Cel("self.resilience.regionsToLose < self.regions.filter(r, 'edge' in r.roles).size()"),
         message: "resilience.regionsToLose must be less than the number of regions with edges",
         check: |platform| {
             let edges = platform
@@ -101,6 +105,6 @@ pub(super) fn has(region: &Region, role: Role) -> bool {
     region.roles.contains(&role)
 }
 
-fn some(platform: &StreamingPlatform, wanted: impl Fn(&Region) -> bool) -> Vec<String> {
+fn some(platform: &StreamingPlatform, wanted: impl Fn(&Region) -> bool) -> Vec<Broken> {
     unless(platform.spec.regions.iter().any(wanted), "spec.regions")
 }

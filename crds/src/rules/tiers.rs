@@ -1,12 +1,12 @@
 //! Edge, steering, services.
 
-use super::{Rule, each, is_http, regions::has, repeated, unless};
+use super::{Cluster::Cel, Rule, each, regions::has, repeated, unless, url};
 use crate::platform::{Role, StreamingPlatform};
 
 pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     Rule {
         at: "spec.edge.autoscaling",
-        cel: "self.minReplicas <= self.maxReplicas",
+        cluster: Cel("self.minReplicas <= self.maxReplicas"),
         message: "minReplicas must not be more than maxReplicas",
         check: |platform| {
             let autoscaling = &platform.spec.edge.autoscaling;
@@ -17,8 +17,26 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
         },
     },
     Rule {
+        at: "spec.images",
+        cluster: Cel("[self.media, self.cache, self.cacheCommand].all(text, text.matches('^[[:graph:]]+$'))"),
+        message: "names of images and of the cache's command have no blanks",
+        check: |platform| {
+            let images = &platform.spec.images;
+            let blank = |text: &str| text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic());
+            [
+                ("media", &images.media),
+                ("cache", &images.cache),
+                ("cacheCommand", &images.cache_command),
+            ]
+            .into_iter()
+            .filter(|(_, text)| blank(text))
+            .map(|(field, _)| format!("spec.images.{field}").into())
+            .collect()
+        },
+    },
+    Rule {
         at: "spec.steering.probe",
-        cel: "self.timeoutMs < self.intervalMs",
+        cluster: Cel("self.timeoutMs < self.intervalMs"),
         message: "timeoutMs must be less than intervalMs: probes must not overlap",
         check: |platform| {
             let probe = &platform.spec.steering.probe;
@@ -27,23 +45,25 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.services",
-        cel: "self.all(a, self.exists_one(b, b.name == a.name))",
+        cluster: Cel("self.all(a, self.exists_one(b, b.name == a.name))"),
         message: "names of services must be unique",
         check: |platform| repeated(&platform.spec.services, "spec.services", |service| &service.name),
     },
     Rule {
         at: "spec.services[]",
-        cel: "!has(self.url) || self.url.startsWith('http://') || self.url.startsWith('https://')",
-        message: "url must begin with http:// or https://",
+        cluster: Cel(concat!("!has(self.url) || self.url.matches('", url::pattern!(), "')")),
+        message: "url must begin with http:// or https:// and be a host, perhaps with a port and a path",
         check: |platform| {
             each(&platform.spec.services, "spec.services", ".url", |service| {
-                service.url.as_deref().is_some_and(|url| !is_http(url))
+                service.url.as_deref().is_some_and(|url| !url::is_base(url))
             })
         },
     },
     Rule {
         at: "spec",
-        cel: "!has(self.services) || self.services.all(s, has(s.url)) || self.regions.exists(r, 'services' in r.roles)",
+        cluster: Cel(
+            "!has(self.services) || self.services.all(s, has(s.url)) || self.regions.exists(r, 'services' in r.roles)",
+        ),
         message: "services without a url are deployed: at least one region must have the role services",
         check: |platform| {
             let spec = &platform.spec;

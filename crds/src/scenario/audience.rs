@@ -10,6 +10,7 @@ use crate::duration::GoDuration;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Audience {
     /// Channel they watch.
+    #[schemars(length(min = 1, max = 63))]
     pub channel: String,
     /// Where they are. The region's share of all viewers is its share over the sum.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["region"]))]
@@ -30,6 +31,7 @@ pub struct Audience {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RegionShare {
     /// Name of a region of the platform.
+    #[schemars(length(min = 1, max = 63))]
     pub region: String,
     /// Relative share.
     #[schemars(range(min = 1, max = 10_000))]
@@ -41,6 +43,7 @@ pub struct RegionShare {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessNetwork {
     /// Name for reports: `fibre`, `4g`.
+    #[schemars(length(min = 1, max = 63))]
     pub name: String,
     /// Relative share.
     #[schemars(range(min = 1, max = 10_000))]

@@ -27,6 +27,7 @@ pub struct Fault {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultStart {
     /// Phase it falls into.
+    #[schemars(length(min = 1, max = 63))]
     pub phase: String,
     /// Time since the phase began.
     #[serde(default)]
@@ -41,6 +42,7 @@ pub enum FaultAction {
     #[serde(rename_all = "camelCase")]
     RegionLoss {
         /// The region that is lost.
+        #[schemars(length(min = 1, max = 63))]
         region: String,
     },
     /// Pods are killed.
@@ -91,6 +93,7 @@ pub enum FaultAction {
     #[serde(rename_all = "camelCase")]
     ServiceBrownOut {
         /// Name of the service in the platform.
+        #[schemars(length(min = 1, max = 63))]
         service: String,
         /// Added latency in milliseconds.
         latency_ms: u32,

@@ -28,11 +28,12 @@ pub struct Gate {
 #[serde(rename_all = "camelCase")]
 pub enum Window {
     /// One phase.
-    Phase(String),
+    Phase(#[schemars(length(min = 1, max = 63))] String),
     /// From a fault's injection until its undo and `after` more.
     #[serde(rename_all = "camelCase")]
     Fault {
         /// Name of the fault.
+        #[schemars(length(min = 1, max = 63))]
         name: String,
         /// How long after the undo the window goes on.
         #[serde(default)]
@@ -68,6 +69,7 @@ pub enum GateCheck {
     #[serde(rename_all = "camelCase")]
     FailoverTime {
         /// Name of the fault.
+        #[schemars(length(min = 1, max = 63))]
         fault: String,
         /// Counted from the injection to the first segment from elsewhere.
         within: GoDuration,
@@ -76,6 +78,7 @@ pub enum GateCheck {
     #[serde(rename_all = "camelCase")]
     EdgeScaling {
         /// Phase at whose end the capacity clock starts.
+        #[schemars(length(min = 1, max = 63))]
         surge: String,
         /// By then the ready edges' capacity is at least the audience.
         within: GoDuration,

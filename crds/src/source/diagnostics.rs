@@ -4,6 +4,14 @@ use std::fmt;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
+use super::names::printable;
+
+/// Mistakes that are shown: a file with more is not the file that was meant.
+const SHOWN: usize = 100;
+/// Longest path and longest message, in characters.
+const LONGEST_PATH: usize = 200;
+const LONGEST_MESSAGE: usize = 1500;
+
 /// A place in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -31,8 +39,8 @@ impl Finding {
     pub(super) fn new(place: Place, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             place,
-            path: path.into(),
-            message: message.into(),
+            path: bounded(&path.into(), LONGEST_PATH),
+            message: bounded(&message.into(), LONGEST_MESSAGE),
         }
     }
 
@@ -47,7 +55,16 @@ impl Finding {
     }
 }
 
-/// Every mistake of a file, in the order in which they stand there.
+fn bounded(text: &str, most: usize) -> String {
+    let mut text = printable(text);
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Every mistake of a file, in the order in which they stand there; of very many, the first hundred and how many more.
 ///
 /// `Display` is one line a mistake, `file:line:column: path: message`. As a [`Diagnostic`] it shows the lines themselves.
 #[derive(Debug)]
@@ -55,16 +72,21 @@ pub struct Diagnostics {
     file: String,
     source: NamedSource<String>,
     findings: Vec<Finding>,
+    more: usize,
 }
 
 impl Diagnostics {
-    pub(super) fn new(file: &str, text: &str, mut findings: Vec<Finding>) -> Self {
+    /// `unsaid` more mistakes are counted and not put into words.
+    pub(super) fn new(file: &str, text: &str, mut findings: Vec<Finding>, unsaid: usize) -> Self {
         findings.sort();
         findings.dedup();
+        let more = findings.len().saturating_sub(SHOWN) + unsaid;
+        findings.truncate(SHOWN);
         Self {
             file: file.to_owned(),
             source: NamedSource::new(file, text.to_owned()),
             findings,
+            more,
         }
     }
 
@@ -75,13 +97,21 @@ impl Diagnostics {
 
     /// One line a mistake.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.findings.iter().map(|finding| {
+        let rest = self.findings.last().filter(|_| self.more > 0).map(|last| {
+            let (line, column) = (last.line(), last.column());
+            format!(
+                "{}:{line}:{column}: {} more mistakes after this one",
+                self.file, self.more
+            )
+        });
+        let shown = self.findings.iter().map(|finding| {
             let (line, column, message) = (finding.line(), finding.column(), &finding.message);
             match finding.path.as_str() {
                 "" => format!("{}:{line}:{column}: {message}", self.file),
                 path => format!("{}:{line}:{column}: {path}: {message}", self.file),
             }
-        })
+        });
+        shown.chain(rest)
     }
 }
 

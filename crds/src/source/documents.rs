@@ -1,13 +1,18 @@
 //! Files of ours: which kinds, in which file.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{
     MAX_BYTES,
     diagnostics::{Diagnostics, Finding, Place},
-    names::suggest,
-    schema,
+    names::{shown, suggest},
+    schema::{self, Checked},
     tree::{self, Kind, Node},
 };
 use crate::{
@@ -48,19 +53,29 @@ const KINDS: [&str; 4] = ["StreamingPlatform", "Premiere", "Scenario", "Drill"];
 /// `file` is what mistakes are reported under; `text` is its content, of which nothing is assumed.
 pub fn read_documents(file: &str, text: impl AsRef<[u8]>) -> Result<Vec<Document>, Diagnostics> {
     let reader = Reader::read(file, text.as_ref(), None)?;
-    reader.finish(|reader| Ok(reader.documents.into_iter().map(|(document, _)| document).collect()))
+    reader.finish(|reader| Ok(reader.documents.into_iter().map(|read| read.document).collect()))
 }
 
 /// Reads a file that holds exactly one `StreamingPlatform`, and any number of its `Premiere`s.
 pub fn read_platform_file(file: &str, text: impl AsRef<[u8]>) -> Result<PlatformFile, Diagnostics> {
+    read_platform_file_with(file, text, |_| vec![])
+}
+
+/// The same; a platform in which nothing else is wrong is also looked at by `further`, which gives paths such as
+/// `spec.regions[1].name`, each with what is wrong there.
+pub fn read_platform_file_with(
+    file: &str,
+    text: impl AsRef<[u8]>,
+    further: impl Fn(&StreamingPlatform) -> Vec<(String, String)>,
+) -> Result<PlatformFile, Diagnostics> {
     let mut reader = Reader::read(file, text.as_ref(), None)?;
-    let name = reader.documents.iter().find_map(|(document, _)| match document {
-        Document::Platform(platform) => platform.metadata.name.clone(),
+    let name = reader.documents.iter().find_map(|read| match &read.document {
+        Document::Platform(_) => read.node.get("metadata")?.value.text("name").map(str::to_owned),
         _ => None,
     });
     let mut platforms = 0;
     let mut findings = vec![];
-    for (document, node) in &reader.documents {
+    for Read { document, node, mended } in &reader.documents {
         match document {
             Document::Platform(_) => {
                 platforms += 1;
@@ -72,8 +87,12 @@ pub fn read_platform_file(file: &str, text: impl AsRef<[u8]>) -> Result<Platform
                     ));
                 }
             }
-            Document::Premiere(premiere) if Some(&premiere.spec.platform) != name.as_ref() && name.is_some() => {
-                let message = format!("there is no platform `{}` in this file", premiere.spec.platform);
+            Document::Premiere(premiere)
+                if Some(&premiere.spec.platform) != name.as_ref()
+                    && name.is_some()
+                    && !touches(mended, "spec.platform") =>
+            {
+                let message = format!("there is no platform `{}` in this file", shown(&premiere.spec.platform));
                 findings.push(Finding::new(node.locate("spec.platform"), "spec.platform", message));
             }
             Document::Premiere(_) => {}
@@ -84,11 +103,21 @@ pub fn read_platform_file(file: &str, text: impl AsRef<[u8]>) -> Result<Platform
         }
     }
     reader.findings.extend(findings);
+    if reader.findings.is_empty() {
+        for Read { document, node, .. } in &reader.documents {
+            let Document::Platform(platform) = document else {
+                continue;
+            };
+            for (path, message) in further(platform) {
+                reader.findings.push(Finding::new(node.locate(&path), path, message));
+            }
+        }
+    }
     reader.finish(|reader| {
         let mut premieres = vec![];
         let mut found = None;
-        for (document, _) in reader.documents {
-            match document {
+        for read in reader.documents {
+            match read.document {
                 Document::Platform(platform) => found = Some(*platform),
                 Document::Premiere(premiere) => premieres.push(*premiere),
                 Document::Scenario(_) | Document::Drill(_) => {}
@@ -107,31 +136,17 @@ pub fn read_scenario(
     platform: Option<&StreamingPlatformSpec>,
 ) -> Result<Scenario, Diagnostics> {
     let mut reader = Reader::read(file, text.as_ref(), platform)?;
-    let others = reader
-        .documents
-        .iter()
-        .enumerate()
-        .filter(|(_, (document, _))| !matches!(document, Document::Scenario(_)));
+    let scenario = |read: &&Read| matches!(read.document, Document::Scenario(_));
+    let others = reader.documents.iter().filter(|read| !scenario(read));
     let others: Vec<Finding> = others
-        .map(|(_, (_, node))| Finding::new(node.locate("kind"), "kind", "expected a Scenario"))
+        .map(|read| Finding::new(read.node.locate("kind"), "kind", "expected a Scenario"))
         .collect();
-    let more = reader
-        .documents
-        .iter()
-        .filter(|(document, _)| matches!(document, Document::Scenario(_)))
-        .skip(1);
-    let more: Vec<Finding> = more
-        .map(|(_, node)| {
-            Finding::new(
-                node.place,
-                "",
-                "the file has a scenario already: one file, one scenario",
-            )
-        })
-        .collect();
+    let more = reader.documents.iter().filter(scenario).skip(1);
+    let message = "the file has a scenario already: one file, one scenario";
+    let more: Vec<Finding> = more.map(|read| Finding::new(read.node.place, "", message)).collect();
     reader.findings.extend(others.into_iter().chain(more));
     reader.finish(|reader| {
-        let scenario = reader.documents.into_iter().find_map(|(document, _)| match document {
+        let scenario = reader.documents.into_iter().find_map(|read| match read.document {
             Document::Scenario(scenario) => Some(*scenario),
             _ => None,
         });
@@ -139,26 +154,42 @@ pub fn read_scenario(
     })
 }
 
+/// A document, where it stands, and which parts of it were not to be read.
+struct Read {
+    document: Document,
+    node: Node,
+    mended: Vec<String>,
+}
+
 struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     platform: Option<&'a StreamingPlatformSpec>,
-    documents: Vec<(Document, Node)>,
+    documents: Vec<Read>,
     findings: Vec<Finding>,
+    unsaid: usize,
 }
 
 impl<'a> Reader<'a> {
     fn read(file: &'a str, bytes: &'a [u8], platform: Option<&'a StreamingPlatformSpec>) -> Result<Self, Diagnostics> {
-        let refuse = |place, message: String| Err(Diagnostics::new(file, "", vec![Finding::new(place, "", message)]));
+        let refuse =
+            |place, message: String| Err(Diagnostics::new(file, "", vec![Finding::new(place, "", message)], 0));
         if bytes.len() > MAX_BYTES {
             return refuse(
                 Place::default(),
-                format!("{} bytes: at most {MAX_BYTES} are read", bytes.len()),
+                format!(
+                    "larger than {MAX_BYTES} bytes, which is the most that is read: a cluster takes no larger object"
+                ),
             );
         }
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => return refuse(place_of(&bytes[..error.valid_up_to()]), "not UTF-8 from here on".into()),
+            Err(error) => {
+                let utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+                let hint = if utf16 { "; the file looks like UTF-16" } else { "" };
+                let message = format!("not UTF-8 from here on{hint}: save the file as UTF-8");
+                return refuse(place_of(&bytes[..error.valid_up_to()]), message);
+            }
         };
         let mut reader = Self {
             file,
@@ -166,12 +197,15 @@ impl<'a> Reader<'a> {
             platform,
             documents: vec![],
             findings: vec![],
+            unsaid: 0,
         };
         match tree::parse(text) {
             Ok(nodes) if nodes.is_empty() => {
-                reader
-                    .findings
-                    .push(Finding::new(Place::default(), "", "the file is empty"));
+                reader.findings.push(Finding::new(
+                    Place::default(),
+                    "",
+                    "the file is empty: it holds no document",
+                ));
             }
             Ok(nodes) => nodes.into_iter().for_each(|node| reader.document(node)),
             Err(finding) => reader.findings.push(finding),
@@ -183,9 +217,9 @@ impl<'a> Reader<'a> {
     fn finish<T>(self, take: impl FnOnce(Self) -> Result<T, &'static str>) -> Result<T, Diagnostics> {
         let (file, text) = (self.file, self.text);
         if !self.findings.is_empty() {
-            return Err(Diagnostics::new(file, text, self.findings));
+            return Err(Diagnostics::new(file, text, self.findings, self.unsaid));
         }
-        take(self).map_err(|message| Diagnostics::new(file, text, vec![Finding::new(Place::default(), "", message)]))
+        take(self).map_err(|message| Diagnostics::new(file, text, vec![Finding::new(Place::default(), "", message)], 0))
     }
 
     fn document(&mut self, node: Node) {
@@ -195,65 +229,63 @@ impl<'a> Reader<'a> {
             return;
         }
         let Some(kind) = self.kind(&node) else { return };
-        let Some(definition) = crd::crd(kind) else { return };
-        let schema = root_schema(&crd::schema(&definition));
-        schema::check(&node, &schema, "", &mut self.findings);
+        let Some(schema) = SCHEMAS.get(kind) else { return };
         match kind {
             "StreamingPlatform" => self.typed(
                 node,
-                &schema,
+                schema,
                 |object: &StreamingPlatform, _| validate_platform(object),
                 |object| Document::Platform(Box::new(object)),
             ),
             "Premiere" => self.typed(
                 node,
-                &schema,
+                schema,
                 |object: &Premiere, _| validate_premiere(&object.spec),
                 |object| Document::Premiere(Box::new(object)),
             ),
             "Scenario" => self.typed(
                 node,
-                &schema,
+                schema,
                 |object: &Scenario, platform| validate_scenario(&object.spec, platform),
                 |object| Document::Scenario(Box::new(object)),
             ),
             _ => self.typed(
                 node,
-                &schema,
+                schema,
                 |_: &Drill, _| vec![],
                 |object| Document::Drill(Box::new(object)),
             ),
         }
     }
 
-    /// The kind, if it is one of ours in a version of ours.
+    /// The kind, if it is one of ours. Another version is a mistake; the rest is looked at all the same.
     fn kind(&mut self, node: &Node) -> Option<&'static str> {
         let version = format!("{GROUP}/{VERSION}");
-        let before = self.findings.len();
-        match node.text("apiVersion") {
-            Some(found) if found == version => {}
-            Some(found) => {
-                let message = format!("`{found}` is not known; write {version}");
-                self.findings
-                    .push(Finding::new(node.locate("apiVersion"), "apiVersion", message));
-            }
-            None => {
-                let message = format!("required, and not stated; write {version}");
-                self.findings
-                    .push(Finding::new(node.locate("apiVersion"), "apiVersion", message));
-            }
+        if node.text("apiVersion") != Some(&version) {
+            let message = match node.get("apiVersion").map(|entry| schema::describe(&entry.value.kind)) {
+                Some(found) => format!("found {found}; write {version}"),
+                None => format!("required, and not stated; write {version}"),
+            };
+            self.findings
+                .push(Finding::new(node.locate("apiVersion"), "apiVersion", message));
         }
-        let kind = node
-            .text("kind")
-            .and_then(|found| KINDS.into_iter().find(|kind| *kind == found));
+        let found = node.text("kind");
+        let kind = found.and_then(|found| KINDS.into_iter().find(|kind| *kind == found));
         if kind.is_none() {
-            let message = match node.text("kind") {
-                Some(found) => format!("`{found}` is not a kind of {GROUP}{}", suggest(found, &KINDS)),
-                None => format!("required, and not stated; known: {}", KINDS.join(", ")),
+            let message = match (found, node.get("kind")) {
+                (Some(found), _) => format!("`{}` is not a kind of {GROUP}{}", shown(found), suggest(found, &KINDS)),
+                (None, Some(entry)) => {
+                    format!(
+                        "found {}; known: {}",
+                        schema::describe(&entry.value.kind),
+                        KINDS.join(", ")
+                    )
+                }
+                (None, None) => format!("required, and not stated; known: {}", KINDS.join(", ")),
             };
             self.findings.push(Finding::new(node.locate("kind"), "kind", message));
         }
-        kind.filter(|_| self.findings.len() == before)
+        kind
     }
 
     fn typed<T: DeserializeOwned>(
@@ -263,13 +295,16 @@ impl<'a> Reader<'a> {
         rules: impl Fn(&T, Option<&StreamingPlatformSpec>) -> Vec<Violation>,
         wrap: impl Fn(T) -> Document,
     ) {
-        let mut value = node.to_json();
-        schema::prune(&mut value, schema);
+        let before = self.findings.len();
+        let Checked { value, mended, unsaid } = schema::check(&node, schema, "", &mut self.findings);
+        self.unsaid += unsaid;
         match serde_json::from_value::<T>(value) {
             Ok(object) => {
+                let refused: BTreeSet<String> =
+                    self.findings[before..].iter().map(|found| found.path.clone()).collect();
                 for violation in rules(&object, self.platform) {
                     // What the schema refuses is not refused a second time for what it therefore is not.
-                    if self.findings.iter().any(|finding| finding.path == violation.path) {
+                    if refused.contains(&violation.path) || touches(&mended, &violation.scope) {
                         continue;
                     }
                     self.findings.push(Finding::new(
@@ -278,10 +313,11 @@ impl<'a> Reader<'a> {
                         violation.message,
                     ));
                 }
-                self.documents.push((wrap(object), node));
+                let document = wrap(object);
+                self.documents.push(Read { document, node, mended });
             }
             // What the schema refused has been said, with its place.
-            Err(_) if !self.findings.is_empty() => {}
+            Err(_) if self.findings.len() > before => {}
             Err(error) => self
                 .findings
                 .push(Finding::new(node.locate("spec"), "spec", error.to_string())),
@@ -290,27 +326,61 @@ impl<'a> Reader<'a> {
 
     /// Two documents with one name would be one object.
     fn repeated(&mut self) {
-        let key = |document: &Document| {
-            let (kind, metadata) = match document {
-                Document::Platform(object) => (0, &object.metadata),
-                Document::Premiere(object) => (1, &object.metadata),
-                Document::Scenario(object) => (2, &object.metadata),
-                Document::Drill(object) => (3, &object.metadata),
+        let mut seen = BTreeMap::new();
+        for Read { document, node, .. } in &self.documents {
+            let kind = match document {
+                Document::Platform(_) => 0,
+                Document::Premiere(_) => 1,
+                Document::Scenario(_) => 2,
+                Document::Drill(_) => 3,
             };
-            (kind, metadata.namespace.clone(), metadata.name.clone())
-        };
-        for (index, (document, node)) in self.documents.iter().enumerate() {
-            let first = self.documents[..index]
-                .iter()
-                .find(|(other, _)| key(other) == key(document));
-            if let Some((_, first)) = first {
-                let message = format!("the same kind and name as the document on line {}", first.place.line);
+            let text = |field| node.get("metadata").and_then(|entry| entry.value.text(field));
+            let Some(name) = text("name") else { continue };
+            if let Some(line) = seen.get(&(kind, text("namespace"), name)) {
+                let message = format!("the same kind and name as the document on line {line}");
                 self.findings
                     .push(Finding::new(node.locate("metadata.name"), "metadata.name", message));
+            } else {
+                seen.insert((kind, text("namespace"), name), node.place.line);
             }
         }
     }
 }
+
+/// Whether a part of a document is, holds, or belongs to something that was put in place of what could not be read. `[]` in
+/// the part stands for every item.
+fn touches(mended: &[String], part: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let every = part.contains("[]");
+    mended.iter().any(|path| {
+        let path = if every { every_item(path) } else { path.clone() };
+        within(&path, part) || within(part, &path)
+    })
+}
+
+/// `spec.gates[1].name` as `spec.gates[].name`.
+fn every_item(path: &str) -> String {
+    let mut pieces = path.split('[');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| {
+        text + "[" + piece.trim_start_matches(|c: char| c.is_ascii_digit())
+    })
+}
+
+/// By kind. Making a definition takes milliseconds, and a file may hold hundreds of documents.
+static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+    let definitions = crd::all_crds().into_iter();
+    definitions
+        .map(|definition| {
+            let schema = root_schema(&crd::schema(&definition));
+            (definition.spec.names.kind, schema)
+        })
+        .collect()
+});
 
 /// A definition's schema with what every object has: `apiVersion`, `kind`, `metadata`.
 fn root_schema(schema: &Value) -> Value {
@@ -318,16 +388,17 @@ fn root_schema(schema: &Value) -> Value {
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     json!({
         "type": "object",
-        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "required": ["metadata", "spec"],
         "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
+            // Looked at before.
+            "apiVersion": {},
+            "kind": {},
             "metadata": {
                 "type": "object",
                 "required": ["name"],
                 "properties": {
                     "name": {"type": "string", "minLength": 1, "maxLength": 253},
-                    "namespace": {"type": "string", "minLength": 1, "maxLength": 63},
+                    "namespace": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": schema::DNS_LABEL},
                     "labels": strings,
                     "annotations": strings,
                     "finalizers": {"type": "array", "items": {"type": "string"}},

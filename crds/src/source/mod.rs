@@ -9,13 +9,16 @@
 
 mod diagnostics;
 mod documents;
+mod mend;
 mod names;
 mod schema;
 mod tree;
 
 pub use diagnostics::{Diagnostics, Finding};
-pub use documents::{Document, PlatformFile, read_documents, read_platform_file, read_scenario};
-pub(crate) use names::suggest;
+pub use documents::{
+    Document, PlatformFile, read_documents, read_platform_file, read_platform_file_with, read_scenario,
+};
+pub(crate) use names::{shown, suggest};
 
 /// Longest file that is read, in bytes. An object's limit in etcd is 1.5 MiB.
 pub const MAX_BYTES: usize = 1024 * 1024;

@@ -7,9 +7,12 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
-use super::diagnostics::{Finding, Place};
+use super::{
+    MAX_BYTES,
+    diagnostics::{Finding, Place},
+};
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -40,18 +43,24 @@ pub(super) struct Entry {
 
 /// Reads every document of a text. What is not YAML is one finding; empty documents are left out.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Finding> {
-    // Far above what a platform needs, far below what hurts: an alias bomb or a tower of brackets ends here.
+    // Far above what a platform needs, far below what hurts: an alias bomb or a tower of brackets ends here. Nodes and
+    // bytes count as often as aliases repeat them.
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: 48,
-            max_nodes: 100_000,
-            max_events: 400_000,
+            max_nodes: 50_000,
+            max_events: 200_000,
             max_aliases: 1000,
             max_documents: 256,
+            max_total_scalar_bytes: 4 * MAX_BYTES,
+            max_recorded_anchor_bytes: 4 * MAX_BYTES,
+            max_recorded_anchor_events: 100_000,
         },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 50_000 },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
+        // Refused where the schema is, beside every other mistake.
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
     let documents = serde_saphyr::from_multiple_with_options::<Spanned<Raw>>(text, options).map_err(|error| {
