@@ -285,16 +285,20 @@ fn what_is_wrong_with_two_files_is_said_at_once() {
 #[test]
 fn what_cannot_be_rendered_is_a_mistake_of_the_file() {
     let desk = Desk::new();
-    // Two services' Deployments in two regions would come to have one name.
+    // Two Deployments would be called `cinema-eu-west-edge`: the edges of one region, and a service in the other.
     desk.change(
         "cinema.yaml",
         "clash.yaml",
-        &[("name: cinema", "name: cinema-with-a-name-of-thirty")],
+        &[
+            ("name: us", "name: eu-west"),
+            ("{name: licence, kind: licence}", "{name: west-edge, kind: licence}"),
+        ],
     );
     for command in with_platform("clash.yaml") {
         let lines = desk.refused(&command, b"");
         assert!(lines.iter().all(|line| line.starts_with("clash.yaml:")), "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("metadata.name: ")), "{lines:?}");
+        let said = "metadata.name: two objects would be called `cinema-eu-west-edge`";
+        assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
     }
 }
 
