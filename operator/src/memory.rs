@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use showrunner_crds::platform::Role;
 
 use crate::{
@@ -29,6 +29,8 @@ pub struct Memory {
     secret: Option<Timestamp>,
     /// Floors asked for lately, by region.
     windows: BTreeMap<RegionName, Window>,
+    /// What ran in a region, and when, as its number of edges was taken over from an autoscaler.
+    taken_over: BTreeMap<RegionName, (Timestamp, Replicas)>,
     /// Failures in a row.
     pub failures: u32,
     /// When the platform was last looked at.
@@ -82,6 +84,47 @@ impl Memory {
             })
             .collect()
     }
+
+    /// Edges of the regions where their number is ours to write: with autoscaling off, once the autoscaler is gone.
+    ///
+    /// As long as there is one its writes count, and nothing is written beside it. Then its last number is taken over as it
+    /// is; more than the spec's minimum is given back after the stabilisation window, as an autoscaler would.
+    pub fn fixed(
+        &mut self,
+        platform: &ValidatedPlatform,
+        live: &Live,
+        now: Timestamp,
+    ) -> BTreeMap<RegionName, Replicas> {
+        let scaling = &platform.edge.autoscaling;
+        let ours = |region: &RegionName| {
+            let name = platform.regional(region, Role::Edge);
+            !scaling.enabled && live.get(Kind::HorizontalPodAutoscaler, &name).is_none()
+        };
+        let regions: Vec<&RegionName> = platform.regions_with(Role::Edge).map(|region| &region.name).collect();
+        self.taken_over
+            .retain(|region, _| ours(region) && regions.contains(&region));
+        let mut fixed = BTreeMap::new();
+        for region in regions.into_iter().filter(|region| ours(region)) {
+            let (since, taken) = *self
+                .taken_over
+                .entry(region.clone())
+                .or_insert_with(|| (now, running(platform, live, region).unwrap_or(scaling.min)));
+            let held = now.duration_since(since).unsigned_abs() < scaling.scale_down_stabilisation;
+            let replicas = if held {
+                taken.clamp(scaling.min, scaling.max)
+            } else {
+                scaling.min
+            };
+            fixed.insert(region.clone(), replicas);
+        }
+        fixed
+    }
+}
+
+/// Edges that a region's Deployment asks for.
+fn running(platform: &ValidatedPlatform, live: &Live, region: &RegionName) -> Option<Replicas> {
+    let edges: Deployment = live.typed(Kind::Deployment, &platform.regional(region, Role::Edge))?;
+    u32::try_from(edges.spec?.replicas?).ok().map(Replicas)
 }
 
 /// The floor an operator before this one left in the autoscaler.
@@ -148,6 +191,59 @@ mod tests {
         assert_eq!(held(&mut memory, &live, 0, 2), 9);
         assert_eq!(held(&mut memory, &live, 299, 2), 9);
         assert_eq!(held(&mut memory, &live, 300, 2), 2, "the window of 300 s is over");
+    }
+
+    fn live(autoscaler: bool, replicas: u32) -> Live {
+        let object = |kind: &str, spec: serde_json::Value| {
+            serde_json::from_value(json!({
+                "apiVersion": if kind == "Deployment" { "apps/v1" } else { "autoscaling/v2" }, "kind": kind,
+                "metadata": { "name": "cinema-north-edge" }, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let edges = json!({ "replicas": replicas, "selector": {}, "template": {} });
+        let scaler = object("HorizontalPodAutoscaler", json!({}));
+        let scaler = autoscaler.then_some((Kind::HorizontalPodAutoscaler, scaler));
+        Live::new(
+            [(Kind::Deployment, object("Deployment", edges))]
+                .into_iter()
+                .chain(scaler),
+        )
+    }
+
+    #[test]
+    fn the_number_of_edges_is_taken_over_once_the_autoscaler_is_gone() {
+        let on = fixtures::cinema();
+        let mut off = fixtures::cinema();
+        off.edge.autoscaling.enabled = false;
+        off.edge.autoscaling.min = Replicas(2);
+        let mut memory = Memory::default();
+        let mut north = |platform: &ValidatedPlatform, live: &Live, second| {
+            let fixed = memory.fixed(platform, live, at(second));
+            fixed.get(&RegionName::new("north").unwrap()).map(|replicas| replicas.0)
+        };
+        for (platform, autoscaler, running, second, expected) in [
+            (&on, true, 7, 0, None),
+            (&on, false, 7, 1, None),
+            // Switched off: first the autoscaler has to be gone.
+            (&off, true, 7, 2, None),
+            (&off, false, 9, 3, Some(9)),
+            (&off, false, 9, 302, Some(9)),
+            (&off, false, 9, 303, Some(2)),
+            // What a person scales to is put right, and is nothing to take over.
+            (&off, false, 50, 304, Some(2)),
+            // On and off again; more than the maximum is nobody's wish, less than the minimum is not enough.
+            (&on, false, 50, 400, None),
+            (&off, false, 50, 401, Some(20)),
+            (&on, false, 1, 500, None),
+            (&off, false, 1, 501, Some(2)),
+        ] {
+            assert_eq!(
+                north(platform, &live(autoscaler, running), second),
+                expected,
+                "at {second}"
+            );
+        }
     }
 
     #[test]

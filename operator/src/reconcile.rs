@@ -132,7 +132,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     let unavailable = status::unavailable(&validated, &observed.live);
     let premieres = observed.premieres.iter();
     let announced: Vec<_> = premieres.map(|premiere| premiere::announced(&premiere.spec)).collect();
-    let (audience, floors) = context.remember(&platform, |memory| {
+    let (audience, floors, fixed) = context.remember(&platform, |memory| {
         memory.reports.take(observed.now, answers);
         let audience = memory.reports.audience(&validated);
         let demand = Demand {
@@ -142,13 +142,15 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
             now: observed.now,
         };
         let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
-        (audience, held)
+        let fixed = memory.fixed(&validated, &observed.live, observed.now);
+        (audience, held, fixed)
     });
 
     let prepared = build(Input {
         platform: &validated,
         addresses: &addresses,
         floors: &floors,
+        fixed: &fixed,
     });
     let applier = Applier {
         client,

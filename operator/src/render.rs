@@ -9,7 +9,8 @@ use showrunner_crds::platform::StreamingPlatform;
 use crate::{
     build::{Input, build},
     floor::{Demand, floors},
-    observed::Addresses,
+    memory::Memory,
+    observed::{Addresses, Live},
     validate::{ValidateError, validate},
 };
 
@@ -29,6 +30,7 @@ pub fn render(platform: &StreamingPlatform) -> Result<Vec<Value>, ValidateError>
         platform: &validated,
         addresses: &Addresses::default(),
         floors: &floors,
+        fixed: &Memory::default().fixed(&validated, &Live::default(), nobody.now),
     });
     Ok(resources.objects().iter().map(|object| object.body.clone()).collect())
 }

@@ -1,4 +1,4 @@
-//! Giving `spec.replicas` to an autoscaler without letting it fall to one.
+//! Giving `spec.replicas` to an autoscaler without letting it fall to one. (Taking it back is `memory.rs`'s business.)
 //!
 //! A field that its only applier stops applying is reset to its default. So before the field is left out, a second manager
 //! takes a share in it, at the value it has; from then on it is the autoscaler's to change.
@@ -11,7 +11,8 @@ use crate::{kind::Kind, resources::Object};
 /// The manager that holds the field between us and the autoscaler.
 pub const MANAGER: &str = "showrunner-operator/handover";
 
-/// The object to apply as [`MANAGER`] first, if we own `spec.replicas` now and are about to leave it out.
+/// The object to apply as [`MANAGER`] first, if we own `spec.replicas` now and are about to leave it out. It is refused
+/// if the object has changed meanwhile: a number that is out of date must not win.
 #[must_use]
 pub(super) fn first_step(object: &Object, live: &DynamicObject) -> Option<Value> {
     let drops = object.kind == Kind::Deployment && object.body.pointer("/spec/replicas").is_none();
@@ -20,7 +21,7 @@ pub(super) fn first_step(object: &Object, live: &DynamicObject) -> Option<Value>
         json!({
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": { "name": live.name_any() },
+            "metadata": { "name": live.name_any(), "resourceVersion": live.resource_version() },
             "spec": { "replicas": replicas },
         })
     })

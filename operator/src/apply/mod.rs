@@ -152,12 +152,7 @@ impl Applier<'_> {
         match self.live.get(object.kind, &object.name) {
             Some(live) if !orphans::is_ours(live, owner) => return Err(OneError::Foreign),
             Some(live) if diff::is_current(live, &object.body) => return Ok(()),
-            Some(live) => {
-                if let Some(step) = handover::first_step(object, live) {
-                    info!(name = %object.name, "handing spec.replicas over to the autoscaler");
-                    patch(&api, &object.name, handover::MANAGER, &step).await?;
-                }
-            }
+            Some(live) => hand_over(&api, object, live).await?,
             // Not among ours: whatever has the name already is someone else's, and forcing would seize it.
             None => {
                 if let Some(other) = api.get_opt(&object.name).await?
@@ -220,6 +215,26 @@ impl From<kube::Error> for OneError {
     fn from(error: kube::Error) -> Self {
         Self::Request(error)
     }
+}
+
+/// Whoever else writes to the object at the same time does so a few times, not for ever.
+const HANDOVER_ATTEMPTS: usize = 5;
+
+async fn hand_over(api: &Api<DynamicObject>, object: &Object, live: &DynamicObject) -> Result<(), OneError> {
+    let mut live = live.clone();
+    for attempt in 1.. {
+        let Some(step) = handover::first_step(object, &live) else {
+            return Ok(());
+        };
+        info!(name = %object.name, "handing spec.replicas over to the autoscaler");
+        match patch(api, &object.name, handover::MANAGER, &step).await {
+            Err(OneError::Request(kube::Error::Api(status))) if status.is_conflict() && attempt < HANDOVER_ATTEMPTS => {
+                live = api.get(&object.name).await?;
+            }
+            outcome => return outcome,
+        }
+    }
+    Ok(())
 }
 
 async fn patch(api: &Api<DynamicObject>, name: &str, manager: &str, body: &Value) -> Result<(), OneError> {

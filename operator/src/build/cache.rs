@@ -52,15 +52,15 @@ pub(super) fn shield(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
     .render(platform, region)
 }
 
-/// The cache that viewers talk to. Its replicas are the autoscaler's where there is one.
-pub(super) fn edge(platform: &ValidatedPlatform, region: &Region) -> Vec<Object> {
+/// The cache that viewers talk to. Its replicas are left out where they are the autoscaler's.
+pub(super) fn edge(platform: &ValidatedPlatform, region: &Region, replicas: Option<Replicas>) -> Vec<Object> {
     let tier = &platform.edge;
     let probe = &platform.steering.probe;
     Cache {
         tier: CacheTier::Edge,
         role: Role::Edge,
         upstreams: shields(platform, region),
-        replicas: (!tier.autoscaling.enabled).then_some(tier.autoscaling.min),
+        replicas,
         storage: tier.cache,
         cpu: tier.cpu,
         reach: Reach::Public,

@@ -29,7 +29,7 @@ use crate::{
     observed::Addresses,
     resources::{Object, Prepared, Resources},
     topology::Topology,
-    validate::{ValidatedPlatform, names::RegionName},
+    validate::{ValidatedPlatform, names::RegionName, units::Replicas},
 };
 
 /// What the objects are rendered from.
@@ -41,6 +41,8 @@ pub struct Input<'a> {
     pub addresses: &'a Addresses,
     /// Floors by region; a region without one gets the spec's minimum.
     pub floors: &'a BTreeMap<RegionName, Floor>,
+    /// Edges of the regions where their number is ours to write.
+    pub fixed: &'a BTreeMap<RegionName, Replicas>,
 }
 
 /// Renders every object.
@@ -50,6 +52,7 @@ pub fn build(input: Input<'_>) -> Resources<Prepared> {
         platform,
         addresses,
         floors,
+        fixed,
     } = input;
     let mut objects = Vec::new();
     objects.extend(identity::service_accounts(platform));
@@ -63,7 +66,7 @@ pub fn build(input: Input<'_>) -> Resources<Prepared> {
                 Role::Origin => origin::render(platform, region),
                 Role::Shield => cache::shield(platform, region),
                 Role::Edge => {
-                    let mut edge = cache::edge(platform, region);
+                    let mut edge = cache::edge(platform, region, fixed.get(&region.name).copied());
                     edge.extend(autoscaling::autoscaler(platform, region, floors.get(&region.name)));
                     edge
                 }

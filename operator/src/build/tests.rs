@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
 use showrunner_crds::{labels, platform::StreamingPlatform};
@@ -12,7 +13,8 @@ use crate::{
     fixtures,
     floor::{Floor, Reason},
     kind::Kind,
-    observed::Addresses,
+    memory::Memory,
+    observed::{Addresses, Live},
     resources::{Object, Prepared, Resources},
     topology::Topology,
     validate::{
@@ -46,6 +48,7 @@ fn built(platform: &ValidatedPlatform) -> Resources<Prepared> {
         platform,
         addresses: &addresses(),
         floors: &floors,
+        fixed: &Memory::default().fixed(platform, &Live::default(), Timestamp::UNIX_EPOCH),
     })
 }
 

@@ -3,3 +3,4 @@
 
 pub(crate) mod cluster;
 pub(crate) mod varnish;
+pub(crate) mod witness;
