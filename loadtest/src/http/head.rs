@@ -1,5 +1,7 @@
 //! The head of a response: status, framing, and the few headers a viewer acts on.
 
+use std::mem::MaybeUninit;
+
 use serde::{Deserialize, Serialize};
 
 use super::Framing;
@@ -47,16 +49,21 @@ pub enum HeadError {
 
 /// Parses a head and says how long it was; `None` while it is incomplete.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    let length = match parser.parse_response_with_uninit_headers(&mut response, bytes, &mut headers) {
+        // However it comes, in one piece or in many.
+        Ok(httparse::Status::Complete(length)) if length > MAX_HEAD => return Err(HeadError::TooLarge),
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD => return Err(HeadError::TooLarge),
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
         Err(error) => return Err(HeadError::Malformed(error.to_string())),
     };
-    let status = response.code.unwrap_or(0);
+    // The parser takes any three digits.
+    let status = response.code.filter(|code| *code >= 100);
+    let status = status.ok_or_else(|| HeadError::Malformed("status code below 100".into()))?;
     let mut keep_alive = response.version == Some(1);
     let mut content_length: Option<u64> = None;
     let mut chunked = None;
@@ -185,6 +192,7 @@ mod tests {
         for text in [
             "GET / HTTP/1.1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "HTTP/1.1 013 Early Hints\r\n\r\n",
             "\u{0}\u{1}\u{2}\r\n\r\n",
         ] {
             assert!(
@@ -196,6 +204,8 @@ mod tests {
         assert!(parse_head(two.as_bytes()).is_err());
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(MAX_HEAD));
         assert_eq!(parse_head(endless.as_bytes()), Err(HeadError::TooLarge));
+        let whole = format!("{endless}\r\n\r\n");
+        assert_eq!(parse_head(whole.as_bytes()), Err(HeadError::TooLarge));
     }
 
     proptest! {
