@@ -1,6 +1,9 @@
 //! The files of a run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -54,7 +57,10 @@ pub fn write_reports(dir: &Path, verdict: &Verdict, evidence: &Evidence) -> Resu
 fn summary(dir: &Path, verdict: &Verdict) -> String {
     let mut text = report::markdown(verdict);
     if dir.join(GOOSE).exists() {
-        text += &format!("\nThe load generator's own metrics, request by request class, are in `{GOOSE}`.\n");
+        let _ = writeln!(
+            text,
+            "\nThe load generator's own metrics, by class of request, are in `{GOOSE}`."
+        );
     }
     text
 }

@@ -173,7 +173,7 @@ impl Injector {
                 }
                 Ok(0) => {}
                 Ok(count) if round == 0 => {
-                    self.note(&planned.fault.name, FaultStage::Injected, format!("{count} pods"))
+                    self.note(&planned.fault.name, FaultStage::Injected, format!("{count} pods"));
                 }
                 Ok(count) => info!(fault = planned.fault.name, count, "the fault follows new pods"),
                 Err(error) if round == 0 => {

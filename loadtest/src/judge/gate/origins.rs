@@ -1,6 +1,9 @@
 //! Shields fetch each segment once: from whichever origin, however often origins restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use showrunner_crds::{
     labels, names,
@@ -68,13 +71,13 @@ pub(super) fn judge(
         ),
     ] {
         if count > 0 {
-            because += &format!("; {count} {what}");
+            let _ = write!(because, "; {count} {what}");
         }
     }
     if let (most, Some((shield, segment))) = worst
         && most > 1
     {
-        because += &format!("; {shield} fetched {segment} {most} times");
+        let _ = write!(because, "; {shield} fetched {segment} {most} times");
     }
     let pass = worst.0 <= u64::from(at_most);
     if pass && unnamed > 0 {
