@@ -19,16 +19,39 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 365 * 50)
 }
 
-/// An age in seconds before now; `null` is Go's zero time, which only has to be long ago.
+/// An age in seconds before now, negative for what is yet to come; `null` is Go's zero time, which only has to be long ago.
 pub(crate) fn ago(age: &Value) -> Timestamp {
-    match age.as_f64() {
-        Some(seconds) => now() - SignedDuration::from_millis((seconds * 1000.0) as i64),
-        None => Timestamp::UNIX_EPOCH,
-    }
+    let Some(seconds) = age.as_f64() else {
+        return Timestamp::UNIX_EPOCH;
+    };
+    let age = SignedDuration::from_millis((seconds * 1000.0) as i64);
+    now()
+        .checked_sub(age)
+        .unwrap_or(if seconds > 0.0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
+/// An integer; `5.0` is one too.
 pub(crate) fn int(value: &Value) -> Result<i64, String> {
-    value.as_i64().ok_or_else(|| format!("not an integer: {value}"))
+    let whole = |number: f64| (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64);
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().and_then(whole))
+        .ok_or_else(|| format!("not a 64-bit integer: {value}"))
+}
+
+/// The first of several names that the input has: files differ in how much of a name they write.
+pub(crate) fn first<'a>(input: &'a Value, names: &[&str]) -> &'a Value {
+    let found = names.iter().map(|name| &input[*name]).find(|value| !value.is_null());
+    found.unwrap_or(&Value::Null)
+}
+
+/// A size that stands for as many pods. Beyond the limit nobody has that many, and neither has this machine's memory.
+pub(crate) fn crowd(value: &Value) -> Result<usize, String> {
+    const MOST: i64 = 1_000_000;
+    match int_or(value, 0) {
+        size @ ..=MOST => Ok(usize::try_from(size).unwrap_or(0)),
+        size => Err(format!("{size} pods cannot be made up; list those there are")),
+    }
 }
 
 pub(crate) fn int32(value: &Value) -> Result<i32, String> {
@@ -36,7 +59,7 @@ pub(crate) fn int32(value: &Value) -> Result<i32, String> {
 }
 
 pub(crate) fn int_or(value: &Value, default: i64) -> i64 {
-    value.as_i64().unwrap_or(default)
+    int(value).unwrap_or(default)
 }
 
 pub(crate) fn seconds(value: &Value, default: i64) -> SignedDuration {
@@ -180,26 +203,29 @@ pub(crate) fn rules(value: &Value) -> Result<Option<HPAScalingRules>, String> {
             .map(|policies| policies.iter().map(policy).collect::<Result<_, String>>())
             .transpose()?,
         select_policy: value["select_policy"].as_str().map(str::to_owned),
-        stabilization_window_seconds: value["stabilization_window_s"].as_i64().map(|seconds| seconds as i32),
-        tolerance: value["tolerance"]
-            .as_f64()
-            .map(|tolerance| Quantity(tolerance.to_string())),
+        stabilization_window_seconds: (!value["stabilization_window_s"].is_null())
+            .then(|| int32(&value["stabilization_window_s"]))
+            .transpose()?,
+        tolerance: match &value["tolerance"] {
+            Value::Number(tolerance) => Some(Quantity(tolerance.to_string())),
+            Value::String(tolerance) => Some(Quantity(tolerance.clone())),
+            _ => None,
+        },
     }))
 }
 
 /// An entry of `spec.metrics`.
 pub(crate) fn metric(value: &Value) -> Result<MetricSpec, String> {
-    let first = |names: [&str; 2]| names.iter().find_map(|name| value[*name].as_i64());
     let mut target = MetricTarget::default();
-    if let Some(percent) = value["target_utilization_pct"].as_i64() {
+    if !value["target_utilization_pct"].is_null() {
         "Utilization".clone_into(&mut target.type_);
-        target.average_utilization = Some(i32::try_from(percent).map_err(|error| error.to_string())?);
-    } else if let Some(average) = value["target_average_m"].as_i64() {
+        target.average_utilization = Some(int32(&value["target_utilization_pct"])?);
+    } else if !value["target_average_m"].is_null() {
         "AverageValue".clone_into(&mut target.type_);
-        target.average_value = Some(from_milli(average));
-    } else if let Some(plain) = first(["target_value_m", "target_m"]) {
+        target.average_value = Some(from_milli(int(&value["target_average_m"])?));
+    } else if !first(value, &["target_value_m", "target_m"]).is_null() {
         "Value".clone_into(&mut target.type_);
-        target.value = Some(from_milli(plain));
+        target.value = Some(from_milli(int(first(value, &["target_value_m", "target_m"]))?));
     }
     let metric = MetricIdentifier {
         name: text(&value["name"]),

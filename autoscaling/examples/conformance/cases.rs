@@ -1,9 +1,11 @@
 //! The kinds of conformance case and how each is evaluated.
 //!
 //! A case is `{id, kind, input, expected}`; every field of `expected` is compared with the field of the same name in
-//! what was computed. `error_contains` expects an error with that text.
+//! what was computed. `error_contains` expects an error with that text, `error: true` any. A case that expects nothing
+//! fails: it would pass whatever the crate did.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::autoscaling::v2::{
@@ -18,8 +20,8 @@ use showrunner_autoscaling::hpa::{
 };
 
 use crate::build::{
-    ago, api_pod, containers, events, int, int_or, int32, list, metric, now, phase, pod, readiness, recommendations,
-    rules, seconds, text, usage,
+    ago, api_pod, containers, crowd, events, first, int, int_or, int32, list, metric, now, phase, pod, readiness,
+    recommendations, rules, seconds, text, usage,
 };
 
 /// One case that was run.
@@ -39,14 +41,22 @@ pub(crate) fn run_text(file: &str) -> Result<Vec<Outcome>, String> {
 
 fn run(case: &Value) -> Outcome {
     let (kind, expected) = (text(&case["kind"]), &case["expected"]);
-    let result = compute(&kind, &case["input"]);
-    let failure = match (&result, expected["error_contains"].as_str()) {
-        (Err(error), Some(part)) if error.contains(part) => None,
+    // A case that makes the crate panic has failed; the others still count.
+    let result = catch_unwind(|| compute(&kind, &case["input"])).unwrap_or_else(|_| Err("it panicked".to_owned()));
+    let nothing = expected.as_object().is_none_or(serde_json::Map::is_empty);
+    let error = match &expected["error"] {
+        Value::Bool(true) => Some(""),
+        text => expected["error_contains"].as_str().or(text.as_str()),
+    };
+    let failure = match (&result, error) {
+        _ if nothing => Some("  nothing is expected of it".to_owned()),
+        (Err(error), Some(part)) if error.contains(part) && error != "it panicked" => None,
         (Ok(actual), None) => {
             let differing: Vec<String> = expected
                 .as_object()
                 .into_iter()
                 .flatten()
+                .filter(|(name, _)| *name != "error")
                 .filter(|(name, expected)| !agrees(name, expected, &actual[name.as_str()]))
                 .map(|(name, expected)| format!("  {name}: expected {expected}, actual {}", actual[name.as_str()]))
                 .collect();
@@ -98,8 +108,16 @@ fn compute(kind: &str, input: &Value) -> Result<Value, String> {
             Ok(json!({"ratio": ratio.ratio, "utilization_pct": ratio.percent, "raw_average_m": ratio.average_m}))
         }
         "metric_usage_ratio" => {
-            let usage = usage_ratio(&map(&input["metrics_m"])?, int(&input["target_m"])?).ok_or("no metrics")?;
-            Ok(json!({"ratio": usage.ratio, "usage_m": usage.average_m}))
+            let target = first(
+                input,
+                &["target_m", "target_usage_m", "target_value_m", "target_average_m"],
+            );
+            let usage = usage_ratio(&map(&input["metrics_m"])?, int(target)?).ok_or("no metrics")?;
+            let average = usage.average_m;
+            Ok(json!({
+                "ratio": usage.ratio,
+                "usage_m": average, "current_usage_m": average, "average_m": average, "raw_average_m": average,
+            }))
         }
         "convert_no_behavior" => {
             let settings = Settings {
@@ -152,7 +170,11 @@ fn map(value: &Value) -> Result<BTreeMap<String, i64>, String> {
 
 fn bounds(input: &Value) -> Result<Bounds, String> {
     Ok(Bounds {
-        min: int_or(&input["min"], 1) as i32,
+        min: if input["min"].is_null() {
+            1
+        } else {
+            int32(&input["min"])?
+        },
         max: int32(&input["max"])?,
     })
 }
@@ -173,7 +195,7 @@ fn limit(input: &Value, direction: Direction) -> Result<Value, String> {
 
 fn stabilize(input: &Value) -> Result<Value, String> {
     let window = |value: &Value| HPAScalingRules {
-        stabilization_window_seconds: value.as_i64().map(|seconds| seconds as i32),
+        stabilization_window_seconds: value.as_i64().and_then(|seconds| i32::try_from(seconds).ok()),
         ..HPAScalingRules::default()
     };
     let (up, down) = (
@@ -260,9 +282,10 @@ fn calculate(input: &Value, spec: &Value, pods: &[PodView], samples: &Samples) -
     let context = Context {
         pods,
         spec_replicas: current,
-        status_replicas: input["status_replicas"]
-            .as_i64()
-            .map_or(current, |status| status as i32),
+        status_replicas: match &input["status_replicas"] {
+            Value::Null => current,
+            status => int32(status)?,
+        },
         tolerances: tolerances(input),
         settings: &settings,
         now: now(),
@@ -329,7 +352,7 @@ fn named<T>(name: &Value, answer: Answer<T>) -> Vec<Named<T>> {
 fn plain_metric(input: &Value) -> Result<Value, String> {
     let pods: Vec<PodView> = match input["pods"].as_array() {
         Some(pods) => pods.iter().enumerate().map(|(at, value)| pod(value, at)).collect(),
-        None => (0..int_or(&input["current_replicas"], 0) as usize)
+        None => (0..crowd(&input["current_replicas"])?)
             .map(|at| pod(&json!({"ready": true}), at))
             .collect(),
     };
@@ -340,11 +363,11 @@ fn plain_metric(input: &Value) -> Result<Value, String> {
     let name = json!("qps");
     let kind = text(&input["metric_type"]);
     let (type_, target) = match kind.as_str() {
-        "pods_average" => ("Pods", "target_average_m"),
-        "object_value" => ("Object", "target_value_m"),
-        "object_average" => ("Object", "target_average_m"),
-        "external_value" => ("External", "target_value_m"),
-        "external_average" => ("External", "target_average_m"),
+        "pods_average" | "pods" => ("Pods", "target_average_m"),
+        "object_value" | "object" => ("Object", "target_value_m"),
+        "object_average" | "object_per_pod" => ("Object", "target_average_m"),
+        "external_value" | "external" => ("External", "target_value_m"),
+        "external_average" | "external_per_pod" => ("External", "target_average_m"),
         other => return Err(format!("unknown metric_type {other:?}")),
     };
     let samples = Samples {
@@ -409,13 +432,13 @@ fn requests(input: &Value) -> Result<Value, String> {
 }
 
 /// The pods of a whole reconcile: two containers each, which share the request and the usage.
-fn controller_pods(input: &Value) -> Vec<PodView> {
+fn controller_pods(input: &Value) -> Result<Vec<PodView>, String> {
     let requests: Vec<i64> = match input["pod_cpu_requests_m"].as_array() {
         Some(requests) => requests.iter().map(|request| int_or(request, 0)).collect(),
-        None => vec![1000; int_or(&input["status_replicas"], 0) as usize],
+        None => vec![1000; crowd(status_replicas(input))?],
     };
     let pods = requests.iter().enumerate();
-    pods.map(|(at, request)| {
+    let pods = pods.map(|(at, request)| {
         let start = ago(&input["pod_start_age_s"][at]);
         PodView {
             name: format!("test-pod-{at}"),
@@ -429,8 +452,13 @@ fn controller_pods(input: &Value) -> Vec<PodView> {
             containers: containers(&[Some(request / 2), Some(request / 2)]),
             pod_level: None,
         }
-    })
-    .collect()
+    });
+    Ok(pods.collect())
+}
+
+/// What the target has; as much as it should have where nothing is said.
+fn status_replicas(input: &Value) -> &Value {
+    first(input, &["status_replicas", "spec_replicas"])
 }
 
 fn answer<T>(failing: bool, value: T) -> Answer<T> {
@@ -506,7 +534,7 @@ fn controller(input: &Value) -> Result<Value, String> {
             behavior: behavior.then_some(HorizontalPodAutoscalerBehavior { scale_down, scale_up }),
             max_replicas: int32(&input["max"])?,
             metrics: Some(metrics.iter().map(metric).collect::<Result<_, _>>()?),
-            min_replicas: input["min"].as_i64().map(|min| min as i32),
+            min_replicas: (!input["min"].is_null()).then(|| int32(&input["min"])).transpose()?,
             scale_target_ref: CrossVersionObjectReference::default(),
         },
         status: Some(HorizontalPodAutoscalerStatus {
@@ -529,14 +557,14 @@ fn controller(input: &Value) -> Result<Value, String> {
         Some(other) => Selector::Invalid(other.to_owned()),
         None => Selector::Valid,
     };
-    let pods = controller_pods(input);
+    let pods = controller_pods(input)?;
     let scale_error = input["scale_api_error"].as_str();
     let observation = Observation {
         scale: match scale_error {
             Some("get") => Err("something went wrong".to_owned()),
             _ => Ok(ScaleView {
                 spec_replicas,
-                status_replicas: int32(&input["status_replicas"])?,
+                status_replicas: int32(status_replicas(input))?,
                 selector,
             }),
         },
