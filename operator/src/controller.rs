@@ -1,8 +1,8 @@
 //! The controller: what is watched, and how often a platform is looked at.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -14,22 +14,23 @@ use k8s_openapi::{
     },
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     runtime::{
-        Controller,
-        controller::{self, Error as ControllerError},
-        reflector::ObjectRef,
+        Predicate, PredicateConfig, WatchStreamExt, applier,
+        controller::{self, Action, Error as ControllerError, ReconcileRequest},
+        predicates,
+        reflector::{self, ObjectRef},
         watcher,
     },
 };
 use serde::de::DeserializeOwned;
 use showrunner_crds::{labels, platform::StreamingPlatform, premiere::Premiere};
-use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::{Instrument, debug, info, warn};
 
 use crate::{
     options::OperatorOptions,
-    reconcile::{Context, on_error, reconcile},
+    reconcile::{Context, ReconcileError, on_error, reconcile},
 };
 
 /// Why the operator stopped.
@@ -56,42 +57,128 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     let cancelled = stop.clone();
     info!(namespace = namespace.unwrap_or("all"), "operator starts");
 
-    Controller::new(api::<StreamingPlatform>(&client, namespace), watcher::Config::default())
-        .owns(api::<ServiceAccount>(&client, namespace), ours.clone())
-        .owns(api::<ConfigMap>(&client, namespace), ours.clone())
-        .owns(api::<NetworkPolicy>(&client, namespace), ours.clone())
-        .owns(api::<Service>(&client, namespace), ours.clone())
-        .owns(api::<StatefulSet>(&client, namespace), ours.clone())
-        .owns(api::<Deployment>(&client, namespace), ours.clone())
-        .owns(api::<HorizontalPodAutoscaler>(&client, namespace), ours.clone())
-        .owns(api::<PodDisruptionBudget>(&client, namespace), ours)
-        .watches(
-            api::<Premiere>(&client, namespace),
-            watcher::Config::default(),
-            |premiere| {
-                let namespace = premiere.metadata.namespace.unwrap_or_default();
-                Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
-            },
-        )
-        .with_config(settings)
-        .graceful_shutdown_on(async move { cancelled.cancelled().await })
-        .run(
-            reconcile,
-            |platform, error, context| on_error(&platform, error, &context),
-            context,
-        )
-        .for_each(async |outcome| match outcome {
-            Ok((platform, _)) => debug!(%platform, "reconciled"),
-            // Reported by `on_error` already.
-            Err(ControllerError::ReconcilerFailed(..)) => {}
-            // An event of an object that is gone meanwhile.
-            Err(ControllerError::ObjectNotFound(platform)) => debug!(%platform, "platform is gone"),
-            Err(error) => warn!(%error, "watch"),
-        })
-        .await;
+    let (reader, writer) = reflector::store();
+    let platforms = backing_off(api(&client, namespace), watcher::Config::default()).reflect(writer);
+    let queue = stream::select_all([
+        // Not for what is written to the status: that is by ourselves, and a look that fails in ever other words would call
+        // for the next one at once.
+        asked_for(
+            platforms.touched_objects().predicate_filter(
+                predicates::generation
+                    .combine(predicates::labels)
+                    .combine(predicates::annotations)
+                    .combine(predicates::finalizers),
+                PredicateConfig::default(),
+            ),
+            itself,
+        ),
+        owned::<ServiceAccount>(&client, namespace, &ours),
+        owned::<ConfigMap>(&client, namespace, &ours),
+        owned::<NetworkPolicy>(&client, namespace, &ours),
+        owned::<Service>(&client, namespace, &ours),
+        owned::<StatefulSet>(&client, namespace, &ours),
+        owned::<Deployment>(&client, namespace, &ours),
+        owned::<HorizontalPodAutoscaler>(&client, namespace, &ours),
+        owned::<PodDisruptionBudget>(&client, namespace, &ours),
+        asked_for(
+            backing_off(api(&client, namespace), watcher::Config::default()).touched_objects(),
+            platform_of_premiere,
+        ),
+    ]);
+    applier(
+        |platform, context| Box::pin(look(platform, context)),
+        |platform, error, context| on_error(&platform, error, &context),
+        context,
+        reader,
+        queue.take_until(cancelled.cancelled_owned()),
+        settings,
+    )
+    .for_each(async |outcome| match outcome {
+        Ok((platform, _)) => debug!(%platform, "reconciled"),
+        // Reported by `on_error` already.
+        Err(ControllerError::ReconcilerFailed(..)) => {}
+        // An event of an object that is gone meanwhile.
+        Err(ControllerError::ObjectNotFound(platform)) => debug!(%platform, "platform is gone"),
+        Err(error) => warn!(%error, "queue"),
+    })
+    .await;
 
     info!("operator stops");
     if stop.is_cancelled() { Ok(()) } else { Err(Error::Ended) }
+}
+
+/// One look, as a task of its own: looks at several platforms share the processors.
+async fn look(platform: Arc<StreamingPlatform>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    match AbortOnDropHandle::new(tokio::spawn(reconcile(platform, context).in_current_span())).await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down.
+            Err(_) => future::pending().await,
+        },
+    }
+}
+
+type Events<K> = Result<watcher::Event<K>, watcher::Error>;
+type Requests = stream::BoxStream<'static, Result<ReconcileRequest<StreamingPlatform>, watcher::Error>>;
+
+/// A watch that waits ever longer after failures in a row. Each by itself: with one back-off for all of them, as
+/// `kube::runtime::Controller` has it, a watch that fails makes the operator deaf to the others too, and ten that fail
+/// together (the API server was away for a moment) do so one after another, for minutes.
+fn backing_off<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Events<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, config).default_backoff()
+}
+
+/// The platforms that events are about. Failures are logged: the watch goes on.
+fn asked_for<K>(
+    objects: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
+    platform: impl Fn(&K) -> Option<ObjectRef<StreamingPlatform>> + Send + 'static,
+) -> Requests
+where
+    K: Resource<DynamicType = ()> + Send + 'static,
+{
+    objects
+        .filter_map(move |object| {
+            let request = match object {
+                Ok(object) => platform(&object).map(|platform| Ok(platform.into())),
+                Err(error) => {
+                    warn!(kind = %K::kind(&()), %error, "watch interrupted");
+                    None
+                }
+            };
+            future::ready(request)
+        })
+        .boxed()
+}
+
+fn owned<K>(client: &Client, namespace: Option<&str>, config: &watcher::Config) -> Requests
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    asked_for(
+        backing_off(api::<K>(client, namespace), config.clone()).touched_objects(),
+        owner,
+    )
+}
+
+fn itself(platform: &StreamingPlatform) -> Option<ObjectRef<StreamingPlatform>> {
+    Some(ObjectRef::from(platform))
+}
+
+fn owner(object: &impl ResourceExt) -> Option<ObjectRef<StreamingPlatform>> {
+    let namespace = object.namespace();
+    let owners = object.owner_references().iter();
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .find_map(|owner| ObjectRef::from_owner_ref(namespace.as_deref(), owner, ()))
+}
+
+fn platform_of_premiere(premiere: &Premiere) -> Option<ObjectRef<StreamingPlatform>> {
+    let namespace = premiere.namespace().unwrap_or_default();
+    Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -21,6 +21,7 @@ use showrunner_crds::{
 use tracing::debug;
 
 use crate::{
+    clock::Clock,
     kind::Kind,
     observed::{Live, Observed},
     pods::is_ready,
@@ -55,6 +56,7 @@ pub async fn dereference(
     client: &Client,
     platform: &StreamingPlatform,
     deadline: Duration,
+    clock: &Clock,
 ) -> Result<Observed, DereferenceError> {
     let namespace = platform.namespace().ok_or(DereferenceError::NoNamespace)?;
     let ours = ListParams::default().labels(&format!("{}={}", labels::PLATFORM, platform.name_any()));
@@ -69,7 +71,7 @@ pub async fn dereference(
         .await
         .map_err(|_| DereferenceError::Deadline(deadline))??;
     Ok(Observed {
-        now: Timestamp::now(),
+        now: clock.now(),
         live: Live::new(objects.into_iter().flatten()),
         pods,
         premieres: premieres

@@ -14,6 +14,7 @@ pub mod apply;
 pub mod audience;
 pub mod backoff;
 pub mod build;
+pub mod clock;
 pub mod controller;
 pub mod dereference;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub mod status;
 pub mod topology;
 pub mod validate;
 
+pub use clock::Clock;
 pub use controller::{Error, run};
 pub use options::OperatorOptions;
 pub use render::render;

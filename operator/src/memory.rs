@@ -21,6 +21,8 @@ const SECRET_INTERVAL: Duration = Duration::from_mins(1);
 /// Memory of one platform.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
+    /// UID of the platform it is of.
+    pub uid: Option<String>,
     /// Last reports of the steering servers.
     pub reports: audience::Memory,
     /// When they were last asked.
@@ -38,6 +40,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Nothing is remembered of the platform with this UID.
+    #[must_use]
+    pub fn of(uid: Option<String>) -> Self {
+        Self { uid, ..Self::default() }
+    }
+
     /// Whether the audience is to be asked for again. Not more often than the interval: status is written when it changes,
     /// a written status is a reason to look again, and a look that asked again would go round for ever.
     pub fn ask_again(&mut self, now: Timestamp, interval: Duration) -> bool {

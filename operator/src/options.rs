@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::Clock;
+
 /// Settings of [`crate::run`].
 #[derive(Clone, Debug)]
 pub struct OperatorOptions {
@@ -21,6 +23,8 @@ pub struct OperatorOptions {
     pub concurrency: u16,
     /// Name of this instance in events; the host's name where absent.
     pub instance: Option<String>,
+    /// Where the time of day comes from.
+    pub clock: Clock,
 }
 
 impl Default for OperatorOptions {
@@ -34,6 +38,7 @@ impl Default for OperatorOptions {
             debounce: Duration::from_millis(200),
             concurrency: 4,
             instance: None,
+            clock: Clock::System,
         }
     }
 }

@@ -93,7 +93,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         group: "coordination.k8s.io",
         resources: &["leases"],
-        verbs: &["get", "create", "patch"],
+        verbs: &["get", "create", "update"],
         reason: "leader: election",
     },
 ];

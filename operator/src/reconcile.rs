@@ -81,10 +81,15 @@ impl Context {
         }
     }
 
-    /// Works on the memory of a platform; never across an await.
+    /// Works on the memory of a platform; never across an await. Of a platform that was deleted and made anew nothing is
+    /// remembered: its objects are not those of before.
     fn remember<T>(&self, platform: &StreamingPlatform, work: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        work(memories.entry(ObjectRef::from_obj(platform)).or_default())
+        let memory = memories.entry(ObjectRef::from_obj(platform)).or_default();
+        if memory.uid != platform.uid() {
+            *memory = Memory::of(platform.uid());
+        }
+        work(memory)
     }
 
     fn forget_others(&self, now: Timestamp) {
@@ -104,7 +109,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         return Ok(Action::await_change());
     }
     let Context { client, options, .. } = &*context;
-    let observed = dereference(client, &platform, options.request_deadline).await?;
+    let observed = dereference(client, &platform, options.request_deadline, &options.clock).await?;
     let validated = match validate(&platform) {
         Ok(validated) => validated,
         Err(error) => {
@@ -115,11 +120,12 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         }
     };
 
+    let needs_key = validated.deployed_services().next().is_some();
     let look = context.remember(&platform, |memory| {
         memory.seen = Some(observed.now);
         (
             memory.ask_again(observed.now, options.busy_interval),
-            memory.secret_again(observed.now),
+            needs_key && memory.secret_again(observed.now),
         )
     });
     let (ask, ensure_secret) = look;
@@ -218,7 +224,7 @@ fn wait_after_failure(context: &Context, platform: &StreamingPlatform) -> Durati
         memory.failures = memory.failures.saturating_add(1);
         memory.failures
     });
-    backoff::after(failures, rand::random())
+    backoff::after(failures, fastrand::f64())
 }
 
 async fn write_status(

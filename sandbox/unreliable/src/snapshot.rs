@@ -85,6 +85,9 @@ pub fn mask(object: &mut Value) {
         let managers = items(metadata.get_mut("managedFields"));
         for manager in managers.iter_mut() {
             manager["time"] = Value::Null;
+            if let Some(fields) = manager.pointer_mut("/fieldsV1/f:metadata/f:ownerReferences") {
+                owners_without_uid(fields);
+            }
         }
         managers.sort_by_cached_key(Value::to_string);
     }
@@ -109,6 +112,17 @@ pub fn mask(object: &mut Value) {
                 port["nodePort"] = json!("some");
             }
         }
+    }
+}
+
+/// Fields of a list item are kept under its key: here the owner's UID.
+fn owners_without_uid(fields: &mut Value) {
+    let Some(owners) = fields.as_object_mut().map(std::mem::take) else {
+        return;
+    };
+    for (number, (key, value)) in owners.into_iter().enumerate() {
+        let key = if key.starts_with("k:{\"uid\"") { format!("k:owner {number}") } else { key };
+        fields[key] = value;
     }
 }
 

@@ -102,6 +102,25 @@ impl Unreliable {
         self.state().journal.writes.len()
     }
 
+    /// How many writes that meet a condition have reached the server.
+    pub fn writes_that(&self, condition: impl Fn(&Call) -> bool) -> usize {
+        let state = self.state();
+        state.journal.writes.iter().filter(|(_, call)| condition(call)).count()
+    }
+
+    /// The last write that has reached the server and meets a condition, with the time since the start.
+    pub fn last_write(&self, condition: impl Fn(&Call) -> bool) -> Option<(Duration, Call)> {
+        let state = self.state();
+        state.journal.writes.iter().rfind(|(_, call)| condition(call)).cloned()
+    }
+
+    /// How often a call was made, by any client and whatever befell it.
+    pub fn made(&self, verb: Verb, path: &str) -> u64 {
+        let state = self.state();
+        let made = state.made.iter();
+        made.filter(|((_, made, of), _)| *made == verb && of == path).map(|(_, times)| times).sum()
+    }
+
     /// What befalls a call, and the generator for what befalls the watch it opens.
     pub(crate) fn judge(&self, call: &Call, number: u64) -> (Option<Fault>, u64) {
         let rates = self.0.rates.borrow().clone();

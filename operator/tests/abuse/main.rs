@@ -1,0 +1,65 @@
+//! The operator under abuse: an API that fails in every way, operators that are killed between any two calls, two of them
+//! with one lease, users who change their minds. In process, in paused time; one seed is one run.
+//!
+//! - [`plan`] *(pure)*: what happens in a run, out of its seed.
+//! - [`world`], [`cluster`]: the API server, and everything in it that is not the operator and does what it should.
+//! - [`operators`]: the operator's processes, and how they are killed.
+//! - [`run`]: a run, and what has to hold in it and after it.
+//! - [`controls`]: broken operators, each caught by the check it is made for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod backoff;
+mod cluster;
+mod controls;
+mod expected;
+mod history;
+mod leases;
+mod operators;
+mod plan;
+mod run;
+mod world;
+
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+use showrunner_unreliable::seeds::Seeds;
+
+use crate::{operators::the_operator, plan::Plan};
+
+/// Runs by default; `SHOWRUNNER_SEEDS` says otherwise.
+const SEEDS: u64 = 2000;
+/// Real time that one run may take.
+const LIMIT: Duration = Duration::from_mins(2);
+const REPLAY: &str = "cargo test -p showrunner-operator --test abuse seeds";
+
+#[test]
+fn seeds() {
+    let met: Mutex<BTreeMap<&str, usize>> = Mutex::default();
+    let range = Seeds::from_env(SEEDS);
+    let outcome = range.run(LIMIT, |seed| {
+        let plan = Plan::of(seed);
+        let report = run::run(&plan, the_operator)?;
+        let mut met = met.lock().unwrap();
+        for (name, count) in report.faults {
+            *met.entry(name).or_default() += count;
+        }
+        Ok(())
+    });
+    outcome.expect_none(REPLAY);
+    println!("{:?}", met.lock().unwrap());
+}
+
+/// What befalls a run, and what the operator does about it, is the seed's alone: otherwise it could not be replayed.
+#[test]
+fn a_seed_tells_everything() {
+    for seed in [3, 11, 42] {
+        let journal = || run::run(&Plan::of(seed), the_operator).unwrap().journal;
+        let (first, second) = (journal(), journal());
+        let differs = first
+            .lines()
+            .zip(second.lines())
+            .find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.lines().count(), second.lines().count());
+        assert!(first.lines().count() > 10, "{first}");
+    }
+}
