@@ -1,6 +1,5 @@
 //! The part of `metadata` that belongs to the server.
 
-use rand::Rng as _;
 use serde_json::{Value, json};
 
 use super::now;
@@ -11,10 +10,15 @@ use crate::registry::ResourceDef;
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 fn random_suffix() -> String {
-    let mut rng = rand::rng();
     (0..5)
-        .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+        .map(|_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())]))
         .collect()
+}
+
+/// Not from the operating system: a thread that has seeded its generator gets the same names and identities again.
+fn uid() -> String {
+    let bytes = fastrand::u128(..).to_le_bytes();
+    uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 /// Prepares the metadata of a new object: name, namespace, identity.
@@ -53,7 +57,7 @@ pub(crate) fn on_create(def: &ResourceDef, object: &mut Value, namespace: &str) 
     } else {
         fields.remove("namespace");
     }
-    fields.insert("uid".to_owned(), uuid::Uuid::new_v4().to_string().into());
+    fields.insert("uid".to_owned(), uid().into());
     fields.insert("creationTimestamp".to_owned(), now().into());
     Ok(())
 }

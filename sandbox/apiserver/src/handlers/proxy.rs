@@ -4,7 +4,6 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use rand::Rng as _;
 use serde_json::Value;
 
 use super::Call;
@@ -143,7 +142,7 @@ fn service_target(call: &Call, name: &str, port: &str) -> ApiResult<Target> {
             "no endpoints available for service {name:?}"
         )));
     }
-    let index = rand::rng().random_range(0..targets.len());
+    let index = fastrand::usize(..targets.len());
     Ok(targets.swap_remove(index))
 }
 
