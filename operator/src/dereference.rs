@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt, future::try_join_all, stream};
-use jiff::Timestamp;
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
@@ -11,26 +10,13 @@ use kube::{
     core::DynamicObject,
 };
 use serde::de::DeserializeOwned;
-use showrunner_crds::{
-    labels,
-    names::HTTP_PORT,
-    platform::{Role, StreamingPlatform},
-    premiere::Premiere,
-    wire::AudienceReport,
-};
-use tracing::debug;
+use showrunner_crds::{labels, platform::StreamingPlatform, premiere::Premiere};
 
 use crate::{
     clock::Clock,
     kind::Kind,
     observed::{Live, Observed},
-    pods::is_ready,
 };
-
-/// Steering servers asked at the same time.
-const CONCURRENT_QUESTIONS: usize = 8;
-/// How long a steering server may take to tell its audience.
-const QUESTION_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Why the world could not be seen.
 #[derive(Debug, thiserror::Error)]
@@ -117,49 +103,4 @@ where
         .await
         .map(|list| list.items)
         .map_err(|source| DereferenceError::List { what, source })
-}
-
-/// Asks every ready steering server for its audience, through the API server's pod proxy: the operator needs no route to
-/// the pods. Who does not answer in time is reported as silent, not as an error.
-pub async fn ask_audience(client: &Client, pods: &[Pod]) -> Vec<(String, Option<AudienceReport>)> {
-    let mut servers = Vec::new();
-    for pod in pods {
-        let steering = pod
-            .labels()
-            .get(labels::ROLE)
-            .is_some_and(|role| role == Role::Steering.as_str());
-        if steering && is_ready(pod) {
-            servers.push((pod.namespace().unwrap_or_default(), pod.name_any()));
-        }
-    }
-    let questions = servers
-        .into_iter()
-        .map(|(namespace, pod)| ask_one(client.clone(), namespace, pod));
-    stream::iter(questions)
-        .buffer_unordered(CONCURRENT_QUESTIONS)
-        .collect()
-        .await
-}
-
-async fn ask_one(client: Client, namespace: String, pod: String) -> (String, Option<AudienceReport>) {
-    let report = match tokio::time::timeout(QUESTION_DEADLINE, ask(&client, &namespace, &pod)).await {
-        Ok(Ok(report)) => Some(report),
-        Ok(Err(error)) => {
-            debug!(%pod, %error, "steering server does not tell its audience");
-            None
-        }
-        Err(_) => {
-            debug!(%pod, "steering server does not tell its audience in time");
-            None
-        }
-    };
-    (pod, report)
-}
-
-async fn ask(client: &Client, namespace: &str, pod: &str) -> kube::Result<AudienceReport> {
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{HTTP_PORT}/proxy/audience");
-    let request = http::Request::get(path)
-        .body(Vec::new())
-        .map_err(kube::Error::HttpError)?;
-    client.request(request).await
 }

@@ -12,6 +12,7 @@ use crate::{
     floor::{Floor, Reason, Window},
     kind::Kind,
     observed::Live,
+    outage::Outages,
     validate::{ValidatedPlatform, names::RegionName, units::Replicas},
 };
 
@@ -33,6 +34,8 @@ pub struct Memory {
     windows: BTreeMap<RegionName, Window>,
     /// What ran in a region, and when, as its number of edges was taken over from an autoscaler.
     taken_over: BTreeMap<RegionName, (Timestamp, Replicas)>,
+    /// Regions that could not be applied lately.
+    pub outages: Outages,
     /// Failures in a row.
     pub failures: u32,
     /// When the platform was last looked at.

@@ -22,9 +22,10 @@ use crate::{
     apply::{Applier, ApplyError},
     backoff,
     build::{Input, build},
-    dereference::{DereferenceError, ask_audience, dereference},
+    dereference::{DereferenceError, dereference},
     floor::{Demand, floors},
     memory::Memory,
+    metering::ask_audience,
     observed::{Addresses, Observed},
     options::OperatorOptions,
     premiere,
@@ -124,23 +125,24 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     let look = context.remember(&platform, |memory| {
         memory.seen = Some(observed.now);
         (
-            memory.ask_again(observed.now, options.busy_interval),
+            memory
+                .ask_again(observed.now, options.busy_interval)
+                .then(|| memory.reports.quiet()),
             needs_key && memory.secret_again(observed.now),
         )
     });
     let (ask, ensure_secret) = look;
-    let answers = if ask {
-        ask_audience(client, &observed.pods).await
-    } else {
-        Vec::new()
+    let answers = match ask {
+        Some(quiet) => Some(ask_audience(client, &observed.pods, &quiet).await),
+        None => None,
     };
     let addresses = Addresses::read(&validated, &observed.live);
     let unavailable = status::unavailable(&validated, &observed.live);
     let premieres = observed.premieres.iter();
     let announced: Vec<_> = premieres.map(|premiere| premiere::announced(&premiere.spec)).collect();
-    let (audience, floors, fixed) = context.remember(&platform, |memory| {
+    let (audience, floors, fixed, outages) = context.remember(&platform, |memory| {
         memory.reports.take(observed.now, answers);
-        let audience = memory.reports.audience(&validated);
+        let audience = memory.reports.audience(&validated, observed.now);
         let demand = Demand {
             audience: &audience.regions,
             announced: &announced,
@@ -149,7 +151,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         };
         let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
         let fixed = memory.fixed(&validated, &observed.live, observed.now);
-        (audience, held, fixed)
+        (audience, held, fixed, memory.outages.clone())
     });
 
     let prepared = build(Input {
@@ -164,6 +166,8 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         live: &observed.live,
         deadline: options.apply_deadline,
         ensure_secret,
+        waiting: &outages.waiting(observed.now),
+        failed_before: &outages.regions(),
     };
     let applied = applier.apply(prepared).await.inspect_err(|_| {
         context.remember(&platform, Memory::forget_secret);
@@ -184,10 +188,19 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     }
 
     context.forget_others(observed.now);
-    if !applied.failures().is_empty() {
+    // Where nothing could be applied, the platform waits as after any failure; a region that failed waits by itself.
+    if validated
+        .regions
+        .iter()
+        .all(|region| applied.failures().contains_key(&region.name))
+    {
+        context.remember(&platform, |memory| memory.outages.clear());
         return Ok(Action::requeue(wait_after_failure(&context, &platform)));
     }
-    context.remember(&platform, |memory| memory.failures = 0);
+    context.remember(&platform, |memory| {
+        memory.failures = 0;
+        memory.outages.take(observed.now, applied.failures(), fastrand::f64);
+    });
     let raised = floors
         .values()
         .any(|floor| floor.replicas > validated.edge.autoscaling.min);

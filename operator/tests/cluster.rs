@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use showrunner_crds::platform::{RegionState, StreamingPlatform};
@@ -31,22 +31,6 @@ fn condition(platform: &StreamingPlatform, type_: &str) -> (String, String) {
     let conditions = &platform.status.as_ref().unwrap().conditions;
     let found = conditions.iter().find(|condition| condition.type_ == type_).unwrap();
     (found.status.clone(), found.reason.clone())
-}
-
-/// What workload controllers would report once every replica is ready.
-async fn everything_runs(cluster: &Cluster) {
-    for deployment in cluster.api::<Deployment>().list(&ListParams::default()).await.unwrap() {
-        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        let status = json!({
-            "observedGeneration": deployment.metadata.generation, "replicas": replicas, "updatedReplicas": replicas,
-            "readyReplicas": replicas,
-        });
-        cluster.patch_status::<Deployment>(&deployment.name_any(), status).await;
-    }
-    for set in cluster.api::<StatefulSet>().list(&ListParams::default()).await.unwrap() {
-        let status = json!({ "observedGeneration": set.metadata.generation, "replicas": 1, "readyReplicas": 1 });
-        cluster.patch_status::<StatefulSet>(&set.name_any(), status).await;
-    }
 }
 
 #[tokio::test]
@@ -69,7 +53,7 @@ async fn a_platform_converges_and_says_so() {
     );
 
     cluster.give_addresses().await;
-    everything_runs(&cluster).await;
+    cluster.everything_runs().await;
     cluster.look().await.unwrap();
     let platform = cluster.platform().await;
     assert_eq!(condition(&platform, "Ready"), ("True".into(), "AllRegionsServe".into()));
@@ -94,7 +78,7 @@ async fn the_next_look_writes_nothing() {
     let cluster = Cluster::with_cinema().await;
     cluster.look().await.unwrap();
     cluster.give_addresses().await;
-    everything_runs(&cluster).await;
+    cluster.everything_runs().await;
     cluster.look().await.unwrap();
     let settled = cluster.server.revision();
     cluster.look().await.unwrap();
@@ -346,7 +330,7 @@ async fn a_region_without_ready_edges_is_unavailable() {
     let cluster = Cluster::with_cinema().await;
     cluster.look().await.unwrap();
     cluster.give_addresses().await;
-    everything_runs(&cluster).await;
+    cluster.everything_runs().await;
     cluster.look().await.unwrap();
     cluster
         .patch_status::<Deployment>("cinema-south-edge", json!({ "readyReplicas": 0 }))

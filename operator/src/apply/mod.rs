@@ -1,4 +1,8 @@
-//! Step four: server-side apply, in order, each region on its own deadline; then what is no longer rendered is removed.
+//! Step four: server-side apply, in order; then what is no longer rendered is removed.
+//!
+//! What spans regions comes first. Then the regions go through their stages side by side, each on its own deadline, and wait
+//! for one another only where they have to: a cache resolves every upstream Service when it loads its rules, so workloads
+//! wait for the Services of regions that have none yet.
 //!
 //! Nothing needs a finalizer: within one cluster everything rendered is owned by the platform, and the garbage collector
 //! takes it along.
@@ -8,9 +12,15 @@ mod handover;
 mod orphans;
 mod secret;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use futures::future::join_all;
+use futures::{
+    FutureExt,
+    future::{join, join_all},
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -24,7 +34,7 @@ pub use handover::MANAGER as HANDOVER_MANAGER;
 
 use crate::{
     kind::{Kind, Stage},
-    observed::Live,
+    observed::{Live, region_of},
     resources::{Applied, Object, Prepared, Resources},
     validate::{ValidatedPlatform, names::RegionName},
 };
@@ -54,8 +64,8 @@ pub enum ApplyError {
     #[error("the Secret with the signing key: {0}")]
     Secret(#[source] kube::Error),
     /// It took too long.
-    #[error("not applied within {0:?}")]
-    Deadline(Duration),
+    #[error("the API server does not answer in time")]
+    Deadline,
     /// The platform was never applied itself.
     #[error("the platform has no UID, so that nothing can be owned by it")]
     Unowned,
@@ -74,60 +84,99 @@ pub struct Applier<'a> {
     pub deadline: Duration,
     /// Whether to make sure of the signing key this time.
     pub ensure_secret: bool,
+    /// Regions that failed lately and are left alone for now, and why they failed.
+    pub waiting: &'a BTreeMap<RegionName, String>,
+    /// Regions that failed when they were last tried: they may not take as long again.
+    pub failed_before: &'a BTreeSet<RegionName>,
 }
+
+/// Part of the deadline that a region has which failed the last time. What it gets done in that time stays done.
+const RETRY_SHARE: u32 = 5;
 
 impl Applier<'_> {
     /// Applies everything. An error is one of what spans regions; the failures of regions are in the result.
     pub async fn apply(&self, prepared: Resources<Prepared>) -> Result<Resources<Applied>, ApplyError> {
         let owner = self.platform.owner.as_ref().ok_or(ApplyError::Unowned)?.uid.clone();
-        if self.ensure_secret && self.platform.deployed_services().next().is_some() {
-            secret::ensure(self.client, self.platform)
-                .await
-                .map_err(ApplyError::Secret)?;
-        }
-        let mut failures: BTreeMap<RegionName, String> = BTreeMap::new();
-        // An autoscaler that is to go must go before its workload's replicas are written, or the two fight.
-        self.sweep(prepared.objects(), &owner, |kind| kind == Kind::HorizontalPodAutoscaler)
-            .await?;
-        for stage in Stage::ALL {
-            let of_stage = |object: &&Object| object.kind.stage() == stage;
-            let shared = prepared
-                .objects()
-                .iter()
-                .filter(of_stage)
-                .filter(|object| object.region.is_none());
-            self.within_deadline(self.apply_all(shared, &owner)).await?;
-            let regions = self
-                .platform
-                .regions
-                .iter()
-                .filter(|region| !failures.contains_key(&region.name));
-            let outcomes = join_all(regions.map(async |region| {
-                let objects = prepared.objects().iter().filter(of_stage);
-                let objects = objects.filter(|object| object.region.as_ref() == Some(&region.name));
-                (
-                    region.name.clone(),
-                    self.within_deadline(self.apply_all(objects, &owner)).await,
-                )
-            }))
-            .await;
-            for (region, outcome) in outcomes {
-                if let Err(error) = outcome {
-                    warn!(%region, %error, "region not applied");
-                    failures.insert(region, error.to_string());
-                }
+        let objects = prepared.objects();
+        let shared = async {
+            if self.ensure_secret && self.platform.deployed_services().next().is_some() {
+                secret::ensure(self.client, self.platform)
+                    .await
+                    .map_err(ApplyError::Secret)?;
             }
-        }
-        if failures.is_empty() {
-            self.sweep(prepared.objects(), &owner, |_| true).await?;
-        }
+            let shared = objects.iter().filter(|object| object.region.is_none());
+            self.apply_all(shared, &owner).await
+        };
+        within(self.deadline, shared).await?;
+
+        let mut failures = self.apply_regions(objects, &owner).await;
+        // Orphans may still be needed where what replaces them is not there yet. An autoscaler is not: it must not go on.
+        let all = failures.is_empty();
+        let removed = self
+            .sweep(objects, &owner, |kind| all || kind == Kind::HorizontalPodAutoscaler)
+            .await?;
+        failures.extend(removed);
         Ok(prepared.applied(failures))
     }
 
-    async fn within_deadline(&self, work: impl Future<Output = Result<(), ApplyError>>) -> Result<(), ApplyError> {
-        tokio::time::timeout(self.deadline, work)
-            .await
-            .map_err(|_| ApplyError::Deadline(self.deadline))?
+    /// Applies what regions have of their own; gives the regions that failed, and why.
+    async fn apply_regions(&self, objects: &[Object], owner: &str) -> BTreeMap<RegionName, String> {
+        let of = |region: &RegionName, stage: Stage| -> Vec<&Object> {
+            let of_region = objects.iter().filter(|object| object.region.as_ref() == Some(region));
+            of_region.filter(|object| object.kind.stage() == stage).collect()
+        };
+        let tried: Vec<&RegionName> = self
+            .platform
+            .regions
+            .iter()
+            .map(|region| &region.name)
+            .filter(|region| !self.waiting.contains_key(*region))
+            .collect();
+        let foundations: Vec<_> = tried
+            .iter()
+            .map(|region| {
+                let objects = of(region, Stage::Foundation);
+                let is_new = objects
+                    .iter()
+                    .any(|object| object.kind == Kind::Service && self.live.get(object.kind, &object.name).is_none());
+                let applied = self.apply_stage(region, objects, owner).boxed().shared();
+                (is_new, applied)
+            })
+            .collect();
+        let news = foundations.iter().filter(|(is_new, _)| *is_new);
+        let resolvable = join_all(news.map(|(_, applied)| applied.clone()))
+            .map(drop)
+            .boxed()
+            .shared();
+        let outcomes = tried.iter().zip(&foundations).map(async |(region, (_, foundation))| {
+            let (founded, ()) = join(foundation.clone(), resolvable.clone()).await;
+            founded?;
+            for stage in [Stage::Workload, Stage::Policy] {
+                self.apply_stage(region, of(region, stage), owner).await?;
+            }
+            Ok::<(), String>(())
+        });
+        let mut failures = self.waiting.clone();
+        for (region, outcome) in tried.iter().zip(join_all(outcomes).await) {
+            if let Err(error) = outcome {
+                warn!(%region, %error, "region not applied");
+                failures.insert((*region).clone(), error);
+            }
+        }
+        failures
+    }
+
+    async fn apply_stage(&self, region: &RegionName, objects: Vec<&Object>, owner: &str) -> Result<(), String> {
+        let applied = within(self.deadline_of(region), self.apply_all(objects.into_iter(), owner)).await;
+        applied.map_err(|error| error.to_string())
+    }
+
+    fn deadline_of(&self, region: &RegionName) -> Duration {
+        if self.failed_before.contains(region) {
+            self.deadline / RETRY_SHARE
+        } else {
+            self.deadline
+        }
     }
 
     async fn apply_all<'o>(&self, objects: impl Iterator<Item = &'o Object>, owner: &str) -> Result<(), ApplyError> {
@@ -172,12 +221,44 @@ impl Applier<'_> {
         .await
     }
 
-    /// Deletes what is ours and no longer rendered.
-    async fn sweep(&self, rendered: &[Object], owner: &str, kinds: impl Fn(Kind) -> bool) -> Result<(), ApplyError> {
+    /// Deletes what is ours and no longer rendered; gives the regions where that failed, and why. What is left of regions that
+    /// are being left alone waits, too.
+    async fn sweep(
+        &self,
+        rendered: &[Object],
+        owner: &str,
+        kinds: impl Fn(Kind) -> bool,
+    ) -> Result<BTreeMap<RegionName, String>, ApplyError> {
+        let mut regions: BTreeMap<Option<RegionName>, Vec<(Kind, &DynamicObject)>> = BTreeMap::new();
         for (kind, orphan) in orphans::orphans(self.live, rendered, owner) {
-            if !kinds(kind) {
-                continue;
+            let region = region_of(orphan);
+            let waits = region.as_ref().is_some_and(|region| self.waiting.contains_key(region));
+            if kinds(kind) && !waits {
+                regions.entry(region).or_default().push((kind, orphan));
             }
+        }
+        let outcomes = join_all(regions.into_iter().map(async |(region, orphans)| {
+            let deadline = region.as_ref().map_or(self.deadline, |region| self.deadline_of(region));
+            let removed = within(deadline, self.remove(orphans)).await;
+            (region, removed)
+        }))
+        .await;
+        let mut failures = BTreeMap::new();
+        for (region, removed) in outcomes {
+            match (region, removed) {
+                (_, Ok(())) => {}
+                (None, Err(error)) => return Err(error),
+                (Some(region), Err(error)) => {
+                    warn!(%region, %error, "left-overs not removed");
+                    failures.insert(region, error.to_string());
+                }
+            }
+        }
+        Ok(failures)
+    }
+
+    async fn remove(&self, orphans: Vec<(Kind, &DynamicObject)>) -> Result<(), ApplyError> {
+        for (kind, orphan) in orphans {
             let name = orphan.name_any();
             info!(?kind, %name, "removing what is no longer rendered");
             let params = DeleteParams {
@@ -204,6 +285,12 @@ impl Applier<'_> {
             &kind.api_resource(),
         )
     }
+}
+
+async fn within(deadline: Duration, work: impl Future<Output = Result<(), ApplyError>>) -> Result<(), ApplyError> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .map_err(|_| ApplyError::Deadline)?
 }
 
 enum OneError {

@@ -9,7 +9,10 @@ use kube::ResourceExt;
 use showrunner_crds::platform::{ConditionType, RegionState, RegionStatus, Role};
 
 use super::{Facts, evacuation, find, regions};
-use crate::{pods, validate::ValidateError};
+use crate::{
+    pods,
+    validate::{ValidateError, names::RegionName},
+};
 
 /// Pods named in a message before the rest are counted.
 const NAMED: usize = 3;
@@ -180,6 +183,11 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
         .collect();
     failing.sort();
     if failing.is_empty() {
+        let silent: Vec<&str> = facts.audience.silent.iter().map(RegionName::as_str).collect();
+        if !silent.is_empty() {
+            let message = format!("steering servers do not tell their audience in {}", silent.join(", "));
+            return Judgement::new(kind, true, "AudienceUnknown", message);
+        }
         return Judgement::new(kind, false, "AsDesired", "nothing that should run is down");
     }
     let rest = failing.len().saturating_sub(NAMED);

@@ -110,7 +110,11 @@ fn region_status(facts: &Facts<'_>, region: &Region) -> RegionStatus {
         .failures()
         .get(&region.name)
         .cloned()
-        .or_else(|| message(state, &roles));
+        .or_else(|| message(state, &roles))
+        .or_else(|| {
+            let silent = audience.silent.contains(&region.name);
+            silent.then(|| "steering servers do not tell their audience".to_owned())
+        });
     RegionStatus {
         name: region.name.to_string(),
         state,

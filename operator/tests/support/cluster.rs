@@ -7,7 +7,10 @@ use std::sync::{
 
 use futures::future::BoxFuture;
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod, Service},
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::{Namespace, Pod, Service},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -191,6 +194,22 @@ impl Cluster {
                 )
                 .await;
             }
+        }
+    }
+
+    /// What workload controllers would report once every replica is ready.
+    pub(crate) async fn everything_runs(&self) {
+        for deployment in self.api::<Deployment>().list(&ListParams::default()).await.unwrap() {
+            let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            let status = json!({
+                "observedGeneration": deployment.metadata.generation, "replicas": replicas, "updatedReplicas": replicas,
+                "readyReplicas": replicas,
+            });
+            self.patch_status::<Deployment>(&deployment.name_any(), status).await;
+        }
+        for set in self.api::<StatefulSet>().list(&ListParams::default()).await.unwrap() {
+            let status = json!({ "observedGeneration": set.metadata.generation, "replicas": 1, "readyReplicas": 1 });
+            self.patch_status::<StatefulSet>(&set.name_any(), status).await;
         }
     }
 

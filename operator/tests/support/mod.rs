@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod cluster;
+pub(crate) mod flaky;
 pub(crate) mod varnish;
 pub(crate) mod witness;

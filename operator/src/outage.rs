@@ -1,0 +1,86 @@
+//! Regions that could not be applied, pure: each waits by itself until it is tried again, so that it costs the others nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::{backoff, validate::names::RegionName};
+
+/// A region that failed.
+#[derive(Clone, Debug)]
+struct Outage {
+    failures: u32,
+    retry: Timestamp,
+    why: String,
+}
+
+/// Regions that failed when they were last tried.
+#[derive(Clone, Debug, Default)]
+pub struct Outages(BTreeMap<RegionName, Outage>);
+
+impl Outages {
+    /// Regions that are not tried yet, and why they failed.
+    #[must_use]
+    pub fn waiting(&self, now: Timestamp) -> BTreeMap<RegionName, String> {
+        let waiting = self.0.iter().filter(|(_, outage)| now < outage.retry);
+        waiting
+            .map(|(region, outage)| (region.clone(), outage.why.clone()))
+            .collect()
+    }
+
+    /// Regions that failed when they were last tried.
+    #[must_use]
+    pub fn regions(&self) -> BTreeSet<RegionName> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Takes in what came of a look: the regions that failed, those that were waiting among them. `jitter` is in [0, 1).
+    pub fn take(&mut self, now: Timestamp, failed: &BTreeMap<RegionName, String>, mut jitter: impl FnMut() -> f64) {
+        self.0.retain(|region, _| failed.contains_key(region));
+        for (region, why) in failed {
+            let failures = match self.0.get(region) {
+                Some(outage) if now < outage.retry => continue,
+                Some(outage) => outage.failures.saturating_add(1),
+                None => 1,
+            };
+            let retry = now
+                .checked_add(backoff::after(failures, jitter()))
+                .unwrap_or(Timestamp::MAX);
+            let why = why.clone();
+            self.0.insert(region.clone(), Outage { failures, retry, why });
+        }
+    }
+
+    /// Everything is tried again at the next look.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_region_waits_ever_longer_until_it_is_back() {
+        let south = RegionName::new("south").unwrap();
+        let at = |millisecond: i64| Timestamp::from_millisecond(millisecond).unwrap();
+        let failed: BTreeMap<_, _> = [(south.clone(), "no answer".to_owned())].into();
+        let mut outages = Outages::default();
+        let mut now = 0;
+        for wait in [500, 1000, 2000, 4000] {
+            outages.take(at(now), &failed, || 1.0);
+            assert_eq!(outages.waiting(at(now + wait - 1)), failed);
+            // A look in between does not prolong it.
+            outages.take(at(now + wait - 1), &failed, || 1.0);
+            assert!(outages.waiting(at(now + wait)).is_empty(), "after {wait} ms");
+            assert!(outages.regions().contains(&south));
+            now += wait;
+        }
+        outages.take(at(now), &BTreeMap::new(), || 1.0);
+        assert!(outages.regions().is_empty());
+        outages.take(at(now), &failed, || 0.0);
+        assert!(outages.waiting(at(now + 250)).is_empty(), "it begins anew");
+    }
+}
