@@ -13,6 +13,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
@@ -92,6 +93,20 @@ pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown:
         warn!(drain = ?limits.drain, "requests still open after the drain, cutting them");
     }
     connections.shutdown().await;
+}
+
+/// Serves one connection that is open already, to its end. There is no shutdown: dropping the future cuts it.
+pub async fn serve_stream<S>(stream: S, app: Router, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = TokioIo::new(IdleGuard::new(stream, limits.stall));
+    if let Err(error) = builder(limits)
+        .serve_connection(stream, TowerToHyperService::new(app))
+        .await
+    {
+        debug!(%error, "connection ended");
+    }
 }
 
 fn guarded(stream: TcpStream, limits: Limits) -> IdleGuard<TcpStream> {
