@@ -43,6 +43,20 @@ pub(crate) enum Command {
     Crd,
     /// Be a process of the data plane: encoder, origin, steering, services
     Media(showrunner_media::cli::MediaArgs),
+    /// End the pods of a sandbox whose process was killed; started by that process
+    #[command(hide = true)]
+    Supervise(SuperviseArgs),
+}
+
+/// Arguments of `supervise`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SuperviseArgs {
+    /// Number of the process to watch
+    pub(crate) pid: i32,
+    /// When it started, in ticks since boot
+    pub(crate) start: u64,
+    /// Its sandbox's folder
+    pub(crate) root: PathBuf,
 }
 
 /// Arguments of `up`.

@@ -7,6 +7,7 @@ mod input;
 mod output;
 mod signals;
 mod stage;
+mod trouble;
 
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Judge(judge) => failure::report(commands::judge::run(&judge)),
         Command::Build(build) => failure::report(commands::build::run(&build)),
         Command::Explain(explain) => failure::report(runtime(commands::explain::run(explain))),
+        Command::Supervise(args) => commands::supervise::run(&args),
         Command::Crd => failure::report(commands::crd::run()),
     }
 }

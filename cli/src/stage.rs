@@ -1,12 +1,13 @@
 //! What `up` and `drill` share: a sandbox with the operator and a platform in it.
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
     path::PathBuf,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -22,16 +23,21 @@ use showrunner_crds::{
     source::PlatformFile,
 };
 use showrunner_operator::OperatorOptions;
-use showrunner_sandbox::{ControllersConfig, ImageTable, NodeConfig, Sandbox, SandboxConfig};
+use showrunner_sandbox::{ControllersConfig, ImageTable, NodeConfig, Sandbox, SandboxConfig, reap_abandoned};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, trouble};
 
 /// Nodes of every region: a spread across zones has something to spread over.
 const NODES_PER_REGION: u32 = 2;
+/// How often the stage is looked at.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long the operator may take to end.
 const OPERATOR_STOP: Duration = Duration::from_secs(5);
+
+/// What a sandbox's folder is called, but for the number of its process.
+const PREFIX: &str = "showrunner-";
 
 /// A sandbox with an operator.
 pub(crate) struct Stage {
@@ -39,6 +45,8 @@ pub(crate) struct Stage {
     pub(crate) namespace: String,
     pub(crate) platform: String,
     operator: JoinHandle<Result<(), showrunner_operator::Error>>,
+    /// What keeps the platform from coming up.
+    trouble: Arc<OnceLock<String>>,
     stop: CancellationToken,
     _only: OnlyOne,
 }
@@ -75,12 +83,15 @@ impl Stage {
                 &file.platform.spec.images.cache,
                 [file.platform.spec.images.cache_command.clone()],
             );
-        let root = std::env::temp_dir().join(format!("showrunner-{}", std::process::id()));
+        reap().await?;
+        trouble::ports_are_free()?;
+        let root = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         let mut config = SandboxConfig::new(root, images);
         if let Some(path) = kubeconfig {
             config.kubeconfig = path;
         }
         config.seed = seed;
+        config.supervisor = Some(vec![exe.display().to_string(), "supervise".to_owned()]);
         config.controllers = ControllersConfig {
             hpa_sync_period: Duration::from_secs(5),
             ..ControllersConfig::default()
@@ -109,6 +120,7 @@ impl Stage {
             namespace,
             platform: file.platform.name_any(),
             operator,
+            trouble: Arc::default(),
             stop,
             _only: only,
         };
@@ -132,11 +144,28 @@ impl Stage {
         for premiere in &file.premieres {
             apply(&client, &self.namespace, premiere).await?;
         }
+        let (namespace, platform) = (self.namespace.clone(), self.platform.clone());
+        let watch = trouble::watch(client, namespace, platform, Arc::clone(&self.trouble));
+        let stop = self.stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(watch).await });
         Ok(())
+    }
+
+    /// Waits until the stage is broken.
+    pub(crate) async fn broken(&self) -> String {
+        loop {
+            if let Some(failure) = self.failure() {
+                return failure;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Why the stage is broken, if it is.
     pub(crate) fn failure(&self) -> Option<String> {
+        if let Some(trouble) = self.trouble.get() {
+            return Some(trouble.clone());
+        }
         if self.operator.is_finished() {
             return Some("the operator ended".to_owned());
         }
@@ -158,6 +187,29 @@ impl Stage {
             Ok(Err(error)) => Err(Failure::infrastructure(format!("the operator died: {error}"))),
         }
     }
+}
+
+/// Ends and removes what runs that were killed have left, and says so.
+async fn reap() -> Result<(), Failure> {
+    let reaped = tokio::task::spawn_blocking(|| reap_abandoned(&std::env::temp_dir(), PREFIX))
+        .await
+        .map_err(|error| Failure::infrastructure(error.to_string()))?
+        .map_err(|error| Failure::infrastructure(format!("{}: {error}", std::env::temp_dir().display())))?;
+    for left in reaped {
+        let root = left.root.display();
+        let told = match left.error {
+            None => format!(
+                "process {} was killed and left a sandbox: ended {} of its processes, removed {root}",
+                left.owner, left.killed
+            ),
+            Some(error) => format!(
+                "process {} was killed and left a sandbox that cannot be removed: {root}: {error}",
+                left.owner
+            ),
+        };
+        let _ = writeln!(std::io::stderr(), "{told}");
+    }
+    Ok(())
 }
 
 /// The nodes that stand for a region.

@@ -5,14 +5,21 @@ mod common;
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use common::{Running, listening, pods_of, showrunner, until};
-use nix::sys::signal::Signal;
+use common::{Running, showrunner, tree::Tree, until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// How long a drill may take to inject its first fault.
 const INJECTED: Duration = Duration::from_secs(150);
+/// How long the platform may take to be up.
+const UP: Duration = Duration::from_secs(150);
+/// How long what a killed run leaves may live.
+const DEATH: Duration = Duration::from_secs(10);
 
 /// Starts the smoke drill and waits until its fault is in force.
-fn in_the_middle_of_a_fault(out: &Path) -> Running {
+fn in_the_middle_of_a_fault(out: &Path) -> (Running, Tree) {
     let drill = Running(
         showrunner()
             .args([
@@ -27,17 +34,15 @@ fn in_the_middle_of_a_fault(out: &Path) -> Running {
             .spawn()
             .unwrap(),
     );
+    let tree = Tree::watch(drill.0.id());
     let journal = out.join("journal.jsonl");
     until(INJECTED, "the fault", || {
         std::fs::read_to_string(&journal)
             .ok()
             .filter(|j| j.contains("\"stage\":\"injected\""))
     });
-    assert!(
-        !pods_of(drill.0.id()).is_empty() && !listening().is_empty(),
-        "or the checks that follow could not fail"
-    );
-    drill
+    common::stands(&tree);
+    (drill, tree)
 }
 
 /// One test, since one sandbox runs on a machine at a time.
@@ -45,7 +50,7 @@ fn in_the_middle_of_a_fault(out: &Path) -> Running {
 fn nothing_is_left_whichever_way_a_drill_ends() {
     let dir = tempfile::tempdir().unwrap();
 
-    let mut drill = in_the_middle_of_a_fault(dir.path());
+    let (mut drill, tree) = in_the_middle_of_a_fault(dir.path());
     let pid = drill.0.id();
     drill.signal(Signal::SIGINT);
     drill.signal(Signal::SIGINT);
@@ -61,20 +66,78 @@ fn nothing_is_left_whichever_way_a_drill_ends() {
     );
     assert!(injected >= 1 && undone >= injected, "{journal}");
     assert!(dir.path().join("verdict.json").exists(), "what was measured is kept");
-    assert_eq!(pods_of(pid), Vec::<String>::new(), "processes are left");
-    assert_eq!(listening(), Vec::<String>::new(), "ports are left");
-    assert!(
-        !std::env::temp_dir().join(format!("showrunner-{pid}")).exists(),
-        "files are left"
-    );
+    tree.gone(Duration::from_secs(2));
+    assert!(!folder(pid).exists(), "files are left");
 
+    // SIGKILL: nothing survives it, though nobody asked the pods to end. What is left is a folder, until the next start.
     let killed = tempfile::tempdir().unwrap();
-    let mut drill = in_the_middle_of_a_fault(killed.path());
-    let pid = drill.0.id();
+    let (mut drill, tree) = in_the_middle_of_a_fault(killed.path());
+    let dead = drill.0.id();
     drill.signal(Signal::SIGKILL);
     drill.end(Duration::from_secs(10));
-    until(Duration::from_secs(10), "the pods to die with their parent", || {
-        pods_of(pid).is_empty().then_some(())
+    tree.gone(DEATH);
+    assert!(folder(dead).exists(), "its logs stay until somebody starts again");
+
+    let first = killed.path().join("kubeconfig");
+    let (mut up, tree) = up_after(dead, &first);
+    assert!(!folder(dead).exists());
+
+    // Without its supervisor the pods' own children may survive; the next start ends them.
+    let supervisor = tree.living().into_iter().find(|line| line.contains(" supervise "));
+    let supervisor: i32 = supervisor
+        .expect("a supervisor")
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    let dead = up.0.id();
+    up.signal(Signal::SIGKILL);
+    up.end(Duration::from_secs(10));
+    assert!(first.exists(), "or its removal could not be seen");
+
+    let second = killed.path().join("kubeconfig-2");
+    let (mut up, after) = up_after(dead, &second);
+    tree.gone(Duration::ZERO);
+    assert!(!folder(dead).exists() && !first.exists(), "files are left");
+    up.signal(Signal::SIGTERM);
+    assert_eq!(up.end(Duration::from_secs(60)).code(), Some(0));
+    after.gone(Duration::from_secs(2));
+    assert!(!folder(up.0.id()).exists() && !second.exists(), "files are left");
+}
+
+/// Where a run keeps its files.
+fn folder(pid: u32) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("showrunner-{pid}"))
+}
+
+/// Starts `up` after another run was killed, hears what it says of that, and waits until the platform stands.
+fn up_after(dead: u32, kubeconfig: &Path) -> (Running, Tree) {
+    let mut up = Running(
+        showrunner()
+            .args(["up", "-f", "examples/cinema.yaml", "--kubeconfig"])
+            .arg(kubeconfig)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let tree = Tree::watch(up.0.id());
+    let said = common::follow(up.0.stderr.take().unwrap());
+    let answered = common::follow(up.0.stdout.take().unwrap());
+    let wanted = format!("process {dead} was killed and left a sandbox: ended ");
+    until(UP, "a word about the run before", || {
+        said.contains(&wanted).then_some(())
     });
-    std::fs::remove_dir_all(std::env::temp_dir().join(format!("showrunner-{pid}"))).unwrap();
+    assert!(
+        said.text().contains(&format!("removed {}", folder(dead).display())),
+        "{}",
+        said.text()
+    );
+    until(UP, "the platform", || {
+        answered.contains("Ctrl-C takes it down").then_some(())
+    });
+    common::stands(&tree);
+    (up, tree)
 }

@@ -20,6 +20,10 @@ pub struct SandboxConfig {
     pub images: ImageTable,
     /// Settings of the controllers.
     pub controllers: ControllersConfig,
+    /// Program and arguments of a process that ends the pods when this one is killed (it calls
+    /// [`showrunner_node::crash::supervise`]). Without one, a pod's own process dies with this one, but not what it started
+    /// in turn; that ends at the next start.
+    pub supervisor: Option<Vec<String>>,
     /// Seed of every random choice in the network.
     pub seed: u64,
 }
@@ -35,6 +39,7 @@ impl SandboxConfig {
             nodes: Vec::new(),
             images,
             controllers: ControllersConfig::default(),
+            supervisor: None,
             seed: 1,
         }
     }

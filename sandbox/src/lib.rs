@@ -3,6 +3,7 @@
 //!
 //! It knows nothing of what runs in it: any operator can use it. See [`Sandbox::start`].
 
+mod abandoned;
 mod config;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -17,14 +18,18 @@ use kube::{
 };
 use showrunner_apiserver::{ApiServer, ApiServerConfig, ListenHandle};
 use showrunner_controllers::{ControllersHandle, spawn_all};
-use showrunner_node::{NodeRuntime, chaos};
+use showrunner_node::{
+    NodeRuntime, chaos,
+    crash::{Owner, Supervisor},
+};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use abandoned::{Abandoned, reap_abandoned};
 pub use config::SandboxConfig;
 pub use showrunner_controllers::ControllersConfig;
-pub use showrunner_node::{ImageTable, NodeConfig, RuntimeConfig};
+pub use showrunner_node::{ImageTable, NodeConfig, RuntimeConfig, crash};
 
 /// How long a CustomResourceDefinition may take to be established.
 const ESTABLISHED: Duration = Duration::from_secs(10);
@@ -88,6 +93,7 @@ pub struct Sandbox {
     chaos: JoinHandle<()>,
     stop: CancellationToken,
     root: PathBuf,
+    supervisor: Option<Supervisor>,
 }
 
 impl Sandbox {
@@ -96,6 +102,7 @@ impl Sandbox {
         let (root, kubeconfig) = (config.root.clone(), config.kubeconfig.clone());
         refuse_foreign(&kubeconfig)?;
         std::fs::create_dir_all(&root).map_err(SandboxError::io(format!("cannot create {}", root.display())))?;
+        claim(&root, &kubeconfig)?;
         let stop = CancellationToken::new();
         let started = Self::assemble(config, stop.clone()).await;
         if started.is_err() {
@@ -107,6 +114,14 @@ impl Sandbox {
 
     async fn assemble(config: SandboxConfig, stop: CancellationToken) -> Result<Self, SandboxError> {
         let root = config.root;
+        // Before anything that it would have to end.
+        let supervisor = config
+            .supervisor
+            .map(|program| {
+                Supervisor::start(&program, &root)
+                    .map_err(SandboxError::io(format!("cannot start the supervisor {program:?}")))
+            })
+            .transpose()?;
         let api = ApiServer::new(ApiServerConfig::default());
         let listening = api.listen(config.listen).await.map_err(SandboxError::io(format!(
             "the API server cannot listen on {}",
@@ -142,6 +157,7 @@ impl Sandbox {
             chaos,
             stop,
             root,
+            supervisor,
         })
     }
 
@@ -235,6 +251,7 @@ impl Sandbox {
         self.chaos.abort();
         drop(self.listening);
         remove(&self.kubeconfig, &self.root);
+        drop(self.supervisor);
         stopped.map_err(|error| SandboxError::Nodes(error.to_string()))
     }
 }
@@ -251,6 +268,17 @@ fn refuse_foreign(path: &std::path::Path) -> Result<(), SandboxError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// States whose the folder is, so that a later start can tell when that process is gone.
+fn claim(root: &std::path::Path, kubeconfig: &std::path::Path) -> Result<(), SandboxError> {
+    Owner::this()
+        .and_then(|owner| owner.write(root))
+        .and_then(|()| abandoned::remember_kubeconfig(root, kubeconfig))
+        .map_err(|error| {
+            remove(kubeconfig, root);
+            SandboxError::io(format!("cannot write to {}", root.display()))(error)
+        })
 }
 
 /// Removes what a sandbox wrote.

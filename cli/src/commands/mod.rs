@@ -5,4 +5,5 @@ pub(crate) mod crd;
 pub(crate) mod drill;
 pub(crate) mod explain;
 pub(crate) mod judge;
+pub(crate) mod supervise;
 pub(crate) mod up;

@@ -9,8 +9,6 @@ use crate::{args::UpArgs, failure::Failure, input, output::print, signals::stop_
 
 /// How long the platform may take to come up before the user is told what is missing.
 const READY: Duration = Duration::from_secs(120);
-/// How often the stage is looked at while it is up.
-const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: UpArgs) -> Result<u8, Failure> {
     let file = input::platform(&args.file)?;
@@ -33,7 +31,11 @@ async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationTok
     };
     live.update(|s| s.phase = format!("bringing up {}/{}", stage.namespace, stage.platform));
     print(&format!("kubeconfig  {}\n", args.kubeconfig.display()))?;
-    let steady = observe::wait_steady(&stage.sandbox.client(), &subject, READY, stop).await;
+    let client = stage.sandbox.client();
+    let steady = tokio::select! {
+        steady = observe::wait_steady(&client, &subject, READY, stop) => steady,
+        why = stage.broken() => return Err(Failure::infrastructure(why)),
+    };
     if stop.is_cancelled() {
         return Ok(());
     }
@@ -49,13 +51,8 @@ async fn serve(stage: &Stage, args: &UpArgs, live: &Live, stop: &CancellationTok
     }
     print(&format!("steady      {}\n\nup; Ctrl-C takes it down\n", steady.detail))?;
     live.update(|s| s.phase = "up".into());
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        if let Some(failure) = stage.failure() {
-            return Err(Failure::infrastructure(failure));
-        }
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        why = stage.broken() => Err(Failure::infrastructure(why)),
     }
 }

@@ -1,5 +1,9 @@
 //! What tests of the real binary share.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+pub(crate) mod tree;
 
 use std::{
     path::{Path, PathBuf},
@@ -48,6 +52,36 @@ impl Running {
     }
 }
 
+/// What a command has said so far.
+#[derive(Clone, Default)]
+pub(crate) struct Said(std::sync::Arc<std::sync::Mutex<String>>);
+
+impl Said {
+    pub(crate) fn text(&self) -> String {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn contains(&self, part: &str) -> bool {
+        self.0.lock().unwrap().contains(part)
+    }
+}
+
+/// Reads what a command says, so that it never waits for a reader.
+pub(crate) fn follow(mut pipe: impl std::io::Read + Send + 'static) -> Said {
+    let said = Said::default();
+    let into = said.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            into.0
+                .lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    });
+    said
+}
+
 /// Looks until there is something, or fails.
 pub(crate) fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
@@ -64,6 +98,22 @@ pub(crate) fn until<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Op
     }
 }
 
+/// Fails unless a sandbox stands there with all that must be gone later: otherwise the checks that follow could not fail.
+pub(crate) fn stands(tree: &tree::Tree) {
+    let living = tree.living().join("\n");
+    // Caches have a worker each, encoders an ffmpeg: children of the pods' processes.
+    for part in [" media origin", " media encoder", "varnishd", "ffmpeg "] {
+        assert!(living.contains(part), "{part:?} does not run:\n{living}");
+    }
+    let listened = tree.listened();
+    for network in ["127.0.0.1:", "127.10.", "127.20.", "127.30.", "127.4"] {
+        assert!(
+            listened.iter().any(|address| address.starts_with(network)),
+            "nothing on {network}: {listened:?}"
+        );
+    }
+}
+
 /// Command lines of the pods of a sandbox, by the process that runs it.
 pub(crate) fn pods_of(pid: u32) -> Vec<String> {
     let marker = format!("showrunner-{pid}/");
@@ -73,20 +123,5 @@ pub(crate) fn pods_of(pid: u32) -> Vec<String> {
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|line| line.contains(&marker))
-        .collect()
-}
-
-/// Listening TCP sockets on the addresses that a sandbox uses (127.10 to 127.99).
-pub(crate) fn listening() -> Vec<String> {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let (local, _, state) = (fields.next()?, fields.next()?, fields.next()?);
-            let address = u32::from_str_radix(local.split(':').next()?, 16).ok()?.to_le_bytes();
-            (state == "0A" && address[0] == 127 && (10..100).contains(&address[1])).then(|| local.to_owned())
-        })
         .collect()
 }

@@ -5,8 +5,10 @@
 
 pub mod agent;
 pub mod chaos;
+pub mod crash;
 pub mod key;
 pub mod network;
+pub mod process;
 pub mod quantity;
 
 pub use agent::runtime::{NodeRuntime, StopError};

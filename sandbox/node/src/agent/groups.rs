@@ -79,7 +79,7 @@ impl Groups {
     }
 }
 
-fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
 }
 
@@ -99,7 +99,7 @@ pub(super) fn signal_group(group: i32, signal: Signal) {
 }
 
 /// Sends a signal to one process. A process that is gone is no error.
-pub(super) fn signal_process(pid: i32, signal: Signal) {
+pub(crate) fn signal_process(pid: i32, signal: Signal) {
     if pid > 1 {
         let _ = kill(Pid::from_raw(pid), signal);
     }

@@ -8,7 +8,7 @@ const NANOS_PER_TICK: u64 = 10_000_000;
 
 /// One process at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ProcessInfo {
+pub(crate) struct ProcessInfo {
     /// Process id.
     pub pid: i32,
     /// Parent's process id.
@@ -25,7 +25,7 @@ pub(super) struct ProcessInfo {
 
 impl ProcessInfo {
     /// Dead but not yet reaped by its parent.
-    pub(super) fn is_zombie(&self) -> bool {
+    pub(crate) fn is_zombie(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
@@ -48,12 +48,12 @@ fn parse(text: &str) -> Option<ProcessInfo> {
 }
 
 /// The process with this id.
-pub(super) fn process(pid: i32) -> Option<ProcessInfo> {
+pub(crate) fn process(pid: i32) -> Option<ProcessInfo> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// Every process that this user can see.
-pub(super) fn processes() -> Vec<ProcessInfo> {
+pub(crate) fn processes() -> Vec<ProcessInfo> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -64,7 +64,7 @@ pub(super) fn processes() -> Vec<ProcessInfo> {
 }
 
 /// Resident memory of a process in bytes; 0 when it is gone.
-pub(super) fn resident_bytes(pid: i32) -> u64 {
+pub(crate) fn resident_bytes(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
@@ -72,7 +72,7 @@ pub(super) fn resident_bytes(pid: i32) -> u64 {
 }
 
 /// The processes of a container: the leader's descendants and every member of the given groups.
-pub(super) fn tree<'a>(all: &'a [ProcessInfo], leader: i32, groups: &HashSet<i32>) -> Vec<&'a ProcessInfo> {
+pub(crate) fn tree<'a>(all: &'a [ProcessInfo], leader: i32, groups: &HashSet<i32>) -> Vec<&'a ProcessInfo> {
     let mut children: HashMap<i32, Vec<&ProcessInfo>> = HashMap::new();
     for process in all {
         children.entry(process.parent).or_default().push(process);

@@ -1,8 +1,10 @@
 //! Starts processes from one thread that lives as long as the runtime.
 //!
 //! Children ask the kernel to be killed with their parent (`setpriv --pdeathsig`), and the kernel takes the parent to be
-//! the *thread* that forked: a worker thread of an async runtime would not do.
+//! the *thread* that forked: a worker thread of an async runtime would not do. Every child carries its owner's mark in its
+//! environment too, and so do its own children: see [`crate::crash`].
 
+use crate::crash::{MARK, Owner};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ const SETPRIV: [&str; 3] = ["/usr/bin/setpriv", "/bin/setpriv", "/usr/local/bin/
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub(super) struct SpawnRequest {
+pub struct SpawnRequest {
     /// Program (an absolute path) and arguments.
     pub argv: Vec<String>,
     /// The whole environment.
@@ -28,7 +30,7 @@ pub(super) struct SpawnRequest {
 
 /// A process started in a group of its own.
 #[derive(Debug)]
-pub(super) struct Spawned {
+pub struct Spawned {
     /// Process id, which is also the id of its group.
     pub pid: i32,
     /// What it prints.
@@ -46,24 +48,25 @@ struct Job {
 
 /// Hands jobs to the spawning thread. Its processes are killed when the last clone is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Spawner {
+pub struct Spawner {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Spawner {
     /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
         let setpriv = SETPRIV.iter().map(Path::new).find(|path| path.exists());
         if setpriv.is_none() {
             tracing::warn!("setpriv is not installed: pods would outlive a crash of this process until the next start");
         }
+        let owner = Owner::this()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pod-spawner".to_owned()).spawn(move || {
             runtime.block_on(async move {
                 while let Some(Job { request, reply }) = queue.recv().await {
                     // Whoever asked may have given up; the process is then killed on drop.
-                    let _ = reply.send(start(setpriv, request));
+                    let _ = reply.send(start(setpriv, &owner, request));
                 }
             });
         })?;
@@ -71,7 +74,7 @@ impl Spawner {
     }
 
     /// Starts a process.
-    pub(super) async fn spawn(&self, request: SpawnRequest) -> io::Result<Spawned> {
+    pub async fn spawn(&self, request: SpawnRequest) -> io::Result<Spawned> {
         let (reply, answer) = oneshot::channel();
         let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the spawning thread has ended");
         self.jobs.send(Job { request, reply }).await.map_err(|_| gone())?;
@@ -79,7 +82,7 @@ impl Spawner {
     }
 }
 
-fn start(setpriv: Option<&Path>, request: SpawnRequest) -> io::Result<Spawned> {
+fn start(setpriv: Option<&Path>, owner: &Owner, request: SpawnRequest) -> io::Result<Spawned> {
     let SpawnRequest { argv, env, directory } = request;
     let (program, args) = argv
         .split_first()
@@ -96,6 +99,7 @@ fn start(setpriv: Option<&Path>, request: SpawnRequest) -> io::Result<Spawned> {
         .args(args)
         .env_clear()
         .envs(env)
+        .env(MARK, owner.mark())
         .current_dir(directory)
         .process_group(0)
         .stdin(Stdio::null())

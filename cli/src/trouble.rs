@@ -1,0 +1,238 @@
+//! What keeps a platform from ever coming up: programs that are missing, crash again and again, or cannot be started.
+//!
+//! It is looked for until the platform is `Ready` for the first time. After that, pods that fail are what a drill is about.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, LogParams},
+};
+use showrunner_crds::{
+    labels,
+    names::{ADMIN_PORT, HTTP_PORT},
+    platform::StreamingPlatform,
+};
+use tokio::time::sleep;
+
+use crate::failure::Failure;
+
+/// How often the pods are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a container may wait for the same thing. The nodes try again every ten seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Crashes of one container, none of which it survived long enough to be taken for running.
+const CRASHES: i32 = 3;
+/// Lines of a log that are shown.
+const LINES: i64 = 20;
+
+/// A container that does not start, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Stuck {
+    pod: String,
+    container: String,
+    why: String,
+    /// Whether it ran, and left a log.
+    crashed: bool,
+}
+
+/// Looks until the platform is ready for the first time; what is found before that goes into `found`.
+pub(crate) async fn watch(client: Client, namespace: String, platform: String, found: Arc<OnceLock<String>>) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+    let platforms: Api<StreamingPlatform> = Api::namespaced(client, &namespace);
+    let of_platform = ListParams::default().labels(&format!("{}={platform}", labels::PLATFORM));
+    let mut since: HashMap<Stuck, Instant> = HashMap::new();
+    loop {
+        sleep(LOOK).await;
+        if platforms.get(&platform).await.is_ok_and(|platform| ready(&platform)) {
+            return;
+        }
+        // An API that does not answer is somebody else's to tell.
+        let Ok(list) = pods.list(&of_platform).await else {
+            continue;
+        };
+        let stuck: Vec<Stuck> = list.iter().flat_map(stuck).collect();
+        since.retain(|known, _| stuck.contains(known));
+        for one in stuck {
+            let first = *since.entry(one.clone()).or_insert_with(Instant::now);
+            if one.crashed || first.elapsed() >= PATIENCE {
+                let log = if one.crashed {
+                    last_words(&pods, &one).await
+                } else {
+                    String::new()
+                };
+                let told = format!("{namespace}/{}, container {}: {}{log}", one.pod, one.container, one.why);
+                // The first trouble is the one to tell: others may come of it.
+                let _ = found.set(told);
+                return;
+            }
+        }
+    }
+}
+
+fn ready(platform: &StreamingPlatform) -> bool {
+    let conditions = platform.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The containers of a pod that crash, or wait for something that is named.
+fn stuck(pod: &Pod) -> Vec<Stuck> {
+    let status = pod.status.as_ref();
+    let containers = status
+        .and_then(|status| status.init_container_statuses.as_ref())
+        .into_iter()
+        .chain(status.and_then(|status| status.container_statuses.as_ref()))
+        .flatten();
+    containers
+        .filter_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref().unwrap_or_default();
+            let crashed = reason == "CrashLoopBackOff";
+            // It starts after each of its restarts and the first time.
+            if crashed && container.restart_count + 1 < CRASHES {
+                return None;
+            }
+            let why = if crashed {
+                let last = container
+                    .last_state
+                    .as_ref()
+                    .and_then(|state| state.terminated.as_ref());
+                format!(
+                    "it crashed {} times; {}",
+                    container.restart_count + 1,
+                    last.map_or_else(String::new, end)
+                )
+            } else {
+                // A reason alone (ContainerCreating, PodInitializing) is a step on the way.
+                format!(
+                    "{reason}: {}",
+                    waiting.message.as_deref().filter(|message| !message.is_empty())?
+                )
+            };
+            Some(Stuck {
+                pod: pod.name_any(),
+                container: container.name.clone(),
+                why,
+                crashed,
+            })
+        })
+        .collect()
+}
+
+/// How a container ended.
+fn end(last: &ContainerStateTerminated) -> String {
+    let how = match last.signal {
+        Some(signal) if signal != 0 => format!("the last time by signal {signal}"),
+        _ => format!("the last time with exit code {}", last.exit_code),
+    };
+    match last.message.as_deref().filter(|message| !message.is_empty()) {
+        Some(message) => format!("{how}: {message}"),
+        None => how,
+    }
+}
+
+/// The end of what a crashed container said.
+async fn last_words(pods: &Api<Pod>, stuck: &Stuck) -> String {
+    let parameters = LogParams {
+        container: Some(stuck.container.clone()),
+        tail_lines: Some(LINES),
+        ..LogParams::default()
+    };
+    match pods.logs(&stuck.pod, &parameters).await {
+        Ok(log) if !log.trim().is_empty() => {
+            let lines = log.trim_end().lines().map(|line| format!("  {line}"));
+            format!("\nthe end of its log:\n{}", lines.collect::<Vec<_>>().join("\n"))
+        }
+        Ok(_) => "\nit said nothing".to_owned(),
+        Err(error) => format!("\nits log cannot be read: {error}"),
+    }
+}
+
+/// Fails when a port that every pod and Service listens on, each on an address of its own, is taken on all addresses.
+pub(crate) fn ports_are_free() -> Result<(), Failure> {
+    // An address of 127.0.0.0/8 that nobody is given: only a listener on all addresses is in the way there.
+    let address = Ipv4Addr::new(127, 255, 255, 253);
+    for port in [HTTP_PORT, ADMIN_PORT] {
+        if let Err(error) = TcpListener::bind((address, port)) {
+            return Err(Failure::infrastructure(format!(
+                "port {port} cannot be used: {error}. Every pod and Service of a sandbox listens on it, each on a loopback \
+                 address of its own; a server that listens on 0.0.0.0:{port} keeps them from it. Stop that server, or let it \
+                 listen on 127.0.0.1 alone (`ss -ltnp sport = :{port}` names it)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(state: Value, restarts: i32, last: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": "edge-0" },
+            "status": { "containerStatuses": [{ "name": "varnish", "image": "varnish", "imageID": "", "ready": false,
+                "restartCount": restarts, "state": state, "lastState": last }] },
+        }))
+        .unwrap()
+    }
+
+    fn waiting(reason: &str, message: Option<&str>) -> Value {
+        json!({ "waiting": { "reason": reason, "message": message } })
+    }
+
+    #[test]
+    fn steps_on_the_way_and_first_crashes_are_no_trouble() {
+        let crash = json!({ "terminated": { "exitCode": 1 } });
+        for pod in [
+            pod(waiting("ContainerCreating", None), 0, json!({})),
+            pod(waiting("PodInitializing", Some("")), 0, json!({})),
+            pod(json!({ "running": {} }), 7, crash.clone()),
+            pod(waiting("CrashLoopBackOff", Some("back-off")), 1, crash),
+            Pod::default(),
+        ] {
+            assert_eq!(stuck(&pod), [], "{pod:?}");
+        }
+    }
+
+    #[test]
+    fn trouble_says_what_is_wrong() {
+        let why = |pod: Pod| stuck(&pod).remove(0).why;
+        assert_eq!(
+            why(pod(
+                waiting("ErrImagePull", Some("no program for image x")),
+                0,
+                json!({})
+            )),
+            "ErrImagePull: no program for image x"
+        );
+        let crash = |end: Value| {
+            pod(
+                waiting("CrashLoopBackOff", Some("back-off")),
+                2,
+                json!({ "terminated": end }),
+            )
+        };
+        assert_eq!(
+            why(crash(json!({ "exitCode": 3 }))),
+            "it crashed 3 times; the last time with exit code 3"
+        );
+        assert_eq!(
+            why(crash(
+                json!({ "exitCode": 139, "signal": 11, "message": "core dumped" })
+            )),
+            "it crashed 3 times; the last time by signal 11: core dumped"
+        );
+        assert!(stuck(&crash(json!({ "exitCode": 3 })))[0].crashed);
+    }
+}
