@@ -14,17 +14,6 @@ use crate::handlers::answer;
 use crate::openapi;
 use crate::registry::{ResourceDef, Snapshot};
 
-const VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
-
 /// (group, version, resource, kind, namespaced, verbs)
 type Virtual = (
     &'static str,
@@ -96,6 +85,7 @@ pub(crate) fn serve(engine: &Arc<Engine>, path: &str, parts: &Parts) -> ApiResul
     let segments: Vec<&str> = trimmed.trim_start_matches('/').split('/').collect();
     let snapshot = || engine.registry.snapshot();
     let document = match segments.as_slice() {
+        [""] => root(&snapshot()),
         ["version"] => version(&engine.config.git_version),
         ["openapi", "v2"] => openapi::v2(parts)?,
         ["openapi", "v3"] => openapi::index(&snapshot()),
@@ -147,6 +137,29 @@ fn health(path: &str, parts: &Parts) -> Option<Response<ApiBody>> {
             "ok"
         })
     })
+}
+
+/// What paths there are, for whoever asks for `/`.
+fn root(snapshot: &Snapshot) -> Value {
+    let mut paths: Vec<String> = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+    ]
+    .iter()
+    .chain(&["/readyz", "/version"])
+    .map(|path| (*path).to_owned())
+    .collect();
+    for (group, versions) in groups(snapshot).into_iter().filter(|(group, _)| !group.is_empty()) {
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.push(format!("/apis/{group}"));
+    }
+    paths.sort();
+    json!({"paths": paths})
 }
 
 fn version(git: &str) -> Value {
@@ -236,7 +249,7 @@ fn resource_list(snapshot: &Snapshot, group: &str, version: &str) -> ApiResult<V
         .filter(|def| def.group == group && def.version == version)
     {
         let mut entry = json!({"name": def.plural, "singularName": def.singular, "namespaced": def.namespaced,
-            "kind": def.kind, "verbs": VERBS});
+            "kind": def.kind, "verbs": def.verbs()});
         if !def.short_names.is_empty() {
             entry["shortNames"] = json!(def.short_names);
         }
@@ -291,7 +304,9 @@ fn aggregated(snapshot: &Snapshot, core: bool) -> Response<ApiBody> {
             json!({"version": version, "freshness": "Current", "resources": aggregated_resources(snapshot, &group, version)})
         });
         let versions = versions.collect::<Vec<_>>();
-        items.push(json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions}));
+        // The core group has no name.
+        let metadata = if core { json!({}) } else { json!({"name": group}) };
+        items.push(json!({"metadata": metadata, "versions": versions}));
     }
     let body = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items});
     let mut response = answer::json_bytes(http::StatusCode::OK, Bytes::from(body.to_string()));
@@ -321,7 +336,7 @@ fn aggregated_resources(snapshot: &Snapshot, group: &str, version: &str) -> Vec<
             });
         let below = below.collect::<Vec<_>>();
         let mut entry = json!({"resource": def.plural, "responseKind": own, "scope": scope(def.namespaced),
-            "singularResource": def.singular, "verbs": VERBS});
+            "singularResource": def.singular, "verbs": def.verbs()});
         if !def.short_names.is_empty() {
             entry["shortNames"] = json!(def.short_names);
         }

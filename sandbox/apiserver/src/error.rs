@@ -199,6 +199,11 @@ impl ApiError {
         .with_details(details(name, group, kind, causes))
     }
 
+    /// 422 for the options of a request, such as `CreateOptions`.
+    pub(crate) fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        Self::invalid("meta.k8s.io", kind, "", causes)
+    }
+
     /// 400.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::error::{ApiError, ApiResult};
+use serde_json::json;
+
+use crate::error::{ApiError, ApiResult, Cause};
 
 /// A resource path, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,14 +149,15 @@ impl Query {
         self.get("resourceVersion").map(parse).transpose()
     }
 
-    /// Whether nothing must be persisted.
-    pub(crate) fn dry_run(&self) -> ApiResult<bool> {
+    /// Whether nothing must be persisted. `options` is the kind that a refusal names, such as `CreateOptions`.
+    pub(crate) fn dry_run(&self, options: &str) -> ApiResult<bool> {
         match self.get("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!(
-                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-            ))),
+            Some(other) => {
+                let cause = Cause::not_supported("dryRun", &json!([other]), &["All".into()]);
+                Err(ApiError::invalid_options(options, &[cause]))
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ fn object_verb(call: &Call) -> ApiResult<Response<ApiBody>> {
         (Method::PUT, true) => mutate::replace(call),
         (Method::PATCH, true) => patch::patch(call),
         (Method::DELETE, true) => mutate::delete(call),
-        (Method::DELETE, false) => mutate::delete_collection(call),
+        (Method::DELETE, false) if call.def.verbs().contains(&"deletecollection") => mutate::delete_collection(call),
         _ => Err(ApiError::method_not_allowed()),
     }
 }

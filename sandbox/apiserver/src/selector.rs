@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::builtin::names::{is_label_value, is_qualified_name};
 use crate::error::{ApiError, ApiResult};
 
 /// One requirement on a label.
@@ -25,7 +26,7 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         for part in split_outside_parentheses(text) {
             let part = part.trim();
-            if !part.is_empty() {
+            if !part.is_empty() || text.contains(',') {
                 requirements.push(
                     requirement(part)
                         .ok_or_else(|| ApiError::bad_request(format!("unable to parse requirement: {part:?}")))?,
@@ -100,18 +101,21 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 fn requirement(part: &str) -> Option<Requirement> {
     let key_of = |key: &str| {
         let key = key.trim();
-        let legal = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-        legal.then(|| key.to_owned())
+        is_qualified_name(key).then(|| key.to_owned())
+    };
+    let value_of = |value: &str| {
+        let value = value.trim();
+        is_label_value(value).then(|| value.to_owned())
     };
     let values_of = |text: &str| -> Option<Vec<String>> {
         let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
-        Some(inner.split(',').map(|v| v.trim().to_owned()).collect())
+        inner.split(',').map(value_of).collect()
     };
     if let Some((key, value)) = part.split_once("!=") {
-        return Some(Requirement::NotIn(key_of(key)?, vec![value.trim().to_owned()]));
+        return Some(Requirement::NotIn(key_of(key)?, vec![value_of(value)?]));
     }
     if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Some(Requirement::In(key_of(key)?, vec![value.trim().to_owned()]));
+        return Some(Requirement::In(key_of(key)?, vec![value_of(value)?]));
     }
     if let Some((key, values)) = part.split_once(" notin ") {
         return Some(Requirement::NotIn(key_of(key)?, values_of(values)?));
@@ -151,7 +155,11 @@ impl FieldSelector {
                 return Err(ApiError::bad_request(format!("invalid field selector: {part:?}")));
             };
             if !COMMON.contains(&path) && !fields.iter().any(|f| f == path) {
-                return Err(ApiError::bad_request(format!("field label not supported: {path}")));
+                return Err(ApiError::bad_request(if fields.is_empty() {
+                    format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                } else {
+                    format!("field label not supported: {path}")
+                }));
             }
             terms.push((path.to_owned(), equal, value.to_owned()));
         }

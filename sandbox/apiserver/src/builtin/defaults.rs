@@ -26,6 +26,7 @@ pub(crate) fn apply(def: &ResourceDef, object: &mut Value) {
     let kind = (def.group.as_str(), def.kind.as_str());
     if let ("", "Secret") = kind {
         default(object, "type", "Opaque");
+        encode_plain_text(object);
     }
     if let ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") = kind {
         each(object, "subjects", |subject| {
@@ -73,6 +74,15 @@ pub(crate) fn apply(def: &ResourceDef, object: &mut Value) {
         ("networking.k8s.io", "NetworkPolicy") => network_policy(spec),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(spec),
         _ => {}
+    }
+}
+
+/// Plain text of a Secret wins over what is encoded already, and is never kept as such.
+fn encode_plain_text(secret: &mut Value) {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let plain = secret.as_object_mut().and_then(|fields| fields.remove("stringData"));
+    for (key, text) in plain.iter().filter_map(Value::as_object).flatten() {
+        secret["data"][key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the built-in kinds do beyond being stored.
 
 pub(crate) mod defaults;
+pub(crate) mod events;
 pub(crate) mod names;
 pub(crate) mod pod_defaults;
 pub(crate) mod strategy;

@@ -41,6 +41,14 @@ fn is_qualified_part(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
+/// Whether a text is a key of a ConfigMap or a Secret.
+pub(crate) fn is_config_key(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && text != "."
+        && !text.starts_with("..")
+}
+
 /// Whether a text is a label key: `[prefix/]name`.
 pub(crate) fn is_qualified_name(text: &str) -> bool {
     let (prefix, name) = text
@@ -51,6 +59,9 @@ pub(crate) fn is_qualified_name(text: &str) -> bool {
 
 /// Kubernetes' sentence for a bad subdomain.
 pub(crate) const SUBDOMAIN_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
+/// Kubernetes' sentence for a bad key of a ConfigMap or a Secret.
+pub(crate) const CONFIG_KEY_RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 
 /// Kubernetes' sentence for a bad label.
 pub(crate) const LABEL_RULE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";

@@ -19,10 +19,22 @@ pub(crate) fn on_create(def: &ResourceDef, object: &mut Value) {
             super::defaults::default(&mut object["spec"], "serviceAccountName", "default");
             super::defaults::default(&mut object["spec"], "serviceAccount", "default");
             tolerate_lost_nodes(&mut object["spec"]);
+            // What the `Priority` admission plugin resolves where no class is named.
+            if object["spec"]["priorityClassName"].as_str().is_none_or(str::is_empty) {
+                super::defaults::default(&mut object["spec"], "priority", 0);
+                super::defaults::default(&mut object["spec"], "preemptionPolicy", "PreemptLowerPriority");
+            }
         }
         ("", "Service") => object["status"] = json!({"loadBalancer": {}}),
+        ("apps", "Deployment") | ("batch", "CronJob") => object["status"] = json!({}),
+        ("batch", "Job") => {
+            object["status"] = json!({});
+            job_selector(object);
+        }
+        ("apps", "ReplicaSet") => object["status"] = json!({"replicas": 0}),
+        ("apps", "StatefulSet") => object["status"] = json!({"replicas": 0, "availableReplicas": 0}),
         ("", "PersistentVolumeClaim") => object["status"] = json!({"phase": "Pending"}),
-        ("batch", "Job") => job_selector(object),
+
         _ => {}
     }
 }

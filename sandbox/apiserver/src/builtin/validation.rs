@@ -45,7 +45,8 @@ pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
             _ => None,
         }
     }
-    match visit(&def.schema, object, "") {
+    let secret = def.is("", "Secret").then(|| illegal_base64(&object["data"])).flatten();
+    match visit(&def.schema, object, "").or(secret) {
         None => Ok(()),
         Some(why) => {
             let kind = &def.kind;
@@ -56,6 +57,35 @@ pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
             Err(ApiError::bad_request(message))
         }
     }
+}
+
+/// What Go's decoder says of a Secret's data that is not base64.
+fn illegal_base64(data: &Value) -> Option<String> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let values = data.as_object()?.values().filter_map(Value::as_str);
+    values
+        .filter_map(|text| STANDARD.decode(text).err())
+        .next()
+        .map(|error| match error {
+            base64::DecodeError::InvalidByte(at, _) => format!("illegal base64 data at input byte {at}"),
+            _ => "illegal base64 data".to_owned(),
+        })
+}
+
+/// The same for the metadata of a custom object, whose own fields its schema judges.
+pub(crate) fn check_metadata_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
+    for field in ["labels", "annotations"] {
+        for (key, value) in object["metadata"][field].as_object().into_iter().flatten() {
+            if !value.is_string() && !value.is_null() {
+                let message = format!(
+                    "{} in version {:?} cannot be handled as a {}: unable to decode metadata.{field}[{key}]: not a string",
+                    def.kind, def.version, def.kind
+                );
+                return Err(ApiError::bad_request(message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Checks `metadata` of any object.
@@ -110,6 +140,17 @@ pub(crate) fn metadata(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause
             }
         }
     }
+    let owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let controllers: Vec<&Value> = owners.filter(|owner| owner["controller"] == true).collect();
+    if let [first, second, ..] = controllers.as_slice() {
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            first["name"].as_str().unwrap_or_default(),
+            second["name"].as_str().unwrap_or_default()
+        );
+        let all = &object["metadata"]["ownerReferences"];
+        causes.push(Cause::invalid("metadata.ownerReferences", all, detail));
+    }
 }
 
 /// Checks a built-in object; `old` where it replaces one.
@@ -153,6 +194,7 @@ pub(crate) fn validate(def: &ResourceDef, object: &Value, old: Option<&Value>, c
         ("", "Service") => service(spec, old.map(|old| &old["spec"]), causes),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(spec, causes),
         ("", "ConfigMap" | "Secret") => config(object, old, causes),
+        ("" | "events.k8s.io", "Event") => super::events::validate(def, object, old, causes),
         _ => {}
     }
 }
@@ -360,6 +402,17 @@ fn autoscaler(spec: &Value, causes: &mut Vec<Cause>) {
 }
 
 fn config(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    for field in ["data", "binaryData"] {
+        for key in object[field].as_object().into_iter().flatten().map(|(key, _)| key) {
+            if !names::is_config_key(key) {
+                causes.push(Cause::invalid(
+                    format!("{field}[{key}]"),
+                    &key.as_str().into(),
+                    names::CONFIG_KEY_RULE,
+                ));
+            }
+        }
+    }
     let Some(old) = old.filter(|old| old["immutable"] == true) else {
         return;
     };

@@ -3,6 +3,7 @@
 pub(crate) mod cel;
 pub(crate) mod default;
 pub(crate) mod prune;
+pub(crate) mod ratchet;
 pub(crate) mod register;
 pub(crate) mod rules;
 pub(crate) mod validate;

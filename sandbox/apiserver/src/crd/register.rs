@@ -34,6 +34,7 @@ pub(crate) fn on_write(engine: &Engine, def: &ResourceDef, object: &mut Value, o
             }
         }
     }
+    check_stored(object, &mut causes);
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if !causes.is_empty() {
         return Err(def.invalid(&name, &causes));
@@ -88,17 +89,101 @@ fn check(object: &Value, causes: &mut Vec<Cause>) {
         let schema = &version["schema"]["openAPIV3Schema"];
         if !schema.is_object() {
             causes.push(Cause::required(path, "schemas are required"));
-        } else if let Err(error) = parse::parse(schema) {
-            let field = if error.field.is_empty() {
-                path
-            } else {
-                format!("{path}.{}", error.field)
-            };
-            causes.push(Cause {
-                reason: "FieldValueInvalid",
-                message: error.message,
-                field,
-            });
+            continue;
+        }
+        match parse::parse(schema) {
+            Ok(parsed) => {
+                check_defaults(&parsed, &path, causes);
+                check_rules(schema, &path, causes);
+            }
+            Err(error) => {
+                let field = if error.field.is_empty() {
+                    path
+                } else {
+                    format!("{path}.{}", error.field)
+                };
+                causes.push(Cause {
+                    reason: "FieldValueInvalid",
+                    message: error.message,
+                    field,
+                });
+            }
+        }
+    }
+    if spec["conversion"]["strategy"] == "Webhook" {
+        let webhook = &spec["conversion"]["webhook"];
+        for field in ["clientConfig", "conversionReviewVersions"] {
+            if webhook[field].is_null() {
+                let detail = "required when strategy is set to Webhook";
+                causes.push(Cause::required(format!("spec.conversion.webhook.{field}"), detail));
+            }
+        }
+    }
+}
+
+/// A version that objects may be stored in must stay.
+fn check_stored(object: &Value, causes: &mut Vec<Cause>) {
+    let versions = object["spec"]["versions"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let stored = object["status"]["storedVersions"].as_array().into_iter().flatten();
+    for (index, stored) in stored.enumerate() {
+        if !versions.iter().any(|version| version["name"] == *stored) {
+            let name = stored.as_str().unwrap_or_default();
+            let detail = format!(
+                "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions \
+                 until a storage migration ensures no data remains persisted in {name} and removes {name} from \
+                 status.storedVersions"
+            );
+            causes.push(Cause::invalid(
+                format!("status.storedVersions[{index}]"),
+                stored,
+                detail,
+            ));
+        }
+    }
+}
+
+/// Defaults must be what their schemas ask for.
+fn check_defaults(schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
+    if let Some(default) = &schema.default {
+        let from = causes.len();
+        super::validate::validate(schema, default, "", causes);
+        for cause in &mut causes[from..] {
+            let below = cause.field.trim_start_matches("<nil>");
+            cause.field = super::prune::join(&format!("{path}.default"), below)
+                .trim_end_matches('.')
+                .to_owned();
+        }
+    }
+    for (name, property) in &schema.properties {
+        check_defaults(property, &format!("{path}.properties[{name}]"), causes);
+    }
+    for (part, inner) in [("items", &schema.items), ("additionalProperties", &schema.additional)] {
+        if let Some(inner) = inner {
+            check_defaults(inner, &format!("{path}.{part}"), causes);
+        }
+    }
+}
+
+/// Rules must compile.
+fn check_rules(schema: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    for (index, rule) in rules.enumerate() {
+        let field = format!("{path}.x-kubernetes-validations[{index}].rule");
+        match super::cel::compiles(rule) {
+            Ok(()) => {}
+            Err(why) if rule["rule"].as_str().is_none_or(str::is_empty) => causes.push(Cause::required(field, &why)),
+            Err(why) => causes.push(Cause::invalid(field, &rule["rule"], why)),
+        }
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        check_rules(property, &format!("{path}.properties[{name}]"), causes);
+    }
+    for part in ["items", "additionalProperties"] {
+        if schema[part].is_object() {
+            check_rules(&schema[part], &format!("{path}.{part}"), causes);
         }
     }
 }
@@ -177,16 +262,19 @@ fn set_condition(conditions: &mut Value, mut condition: Value) {
 
 /// Serves exactly the definitions that are stored and established.
 pub(crate) fn sync(engine: &Engine) {
-    let definitions = engine.store.list(DEFINITIONS, None, None, None, |_| true).items;
-    let established = definitions.iter().filter(|crd| {
-        let conditions = crd.value["status"]["conditions"].as_array().into_iter().flatten();
+    let established = |crd: &Value| {
+        let conditions = crd["status"]["conditions"].as_array().into_iter().flatten();
         conditions
             .into_iter()
             .any(|c| c["type"] == "Established" && c["status"] == "True")
+    };
+    engine.registry.set_custom(|| {
+        let definitions = engine
+            .store
+            .list(DEFINITIONS, None, None, None, |crd| established(&crd.value));
+        let resources = definitions.items.iter().flat_map(|crd| resources(&crd.value));
+        resources.collect::<Vec<_>>()
     });
-    engine
-        .registry
-        .set_custom(established.flat_map(|crd| resources(&crd.value)));
 }
 
 /// The resources of a definition, one per served version.

@@ -31,6 +31,13 @@ pub(crate) fn validate(schema: &Schema, value: &Value, path: &str, causes: &mut 
         let detail = format!("{} in body must be of type {format}: {text:?}", display(path));
         causes.push(Cause::invalid(display_field(path), value, detail));
     }
+    if schema.embedded {
+        for name in ["apiVersion", "kind"] {
+            if value[name].as_str().is_none_or(str::is_empty) {
+                causes.push(Cause::required(join(path, name), "must not be empty"));
+            }
+        }
+    }
     match value {
         Value::Object(fields) => {
             for (name, child) in fields {

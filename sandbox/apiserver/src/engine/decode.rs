@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Strictness;
+use super::{Strictness, WriteOptions};
 use crate::crd::{default, prune};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::protobuf::DecodeError;
 use crate::registry::ResourceDef;
 
@@ -64,12 +64,23 @@ pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
 }
 
 /// Brings an object into its type: unknown fields go (or are refused), types are checked. Gives warnings.
-pub(crate) fn conform(def: &ResourceDef, object: &mut Value, strictness: Strictness) -> ApiResult<Vec<String>> {
+pub(crate) fn conform(def: &ResourceDef, object: &mut Value, options: &WriteOptions) -> ApiResult<Vec<String>> {
+    let strictness = options.strictness;
     let mut unknown = Vec::new();
     prune::prune(&def.schema, object, "", &mut unknown);
-    let texts: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let twice = options
+        .duplicates
+        .iter()
+        .map(|path| format!("duplicate field {path:?}"));
+    let texts: Vec<String> = twice
+        .chain(unknown.iter().map(|path| format!("unknown field {path:?}")))
+        .collect();
     if strictness == Strictness::Strict && !texts.is_empty() {
         let strict = format!("strict decoding error: {}", texts.join(", "));
+        if let Some(patch) = &options.patch {
+            let cause = Cause::invalid("patch", &patch.as_str().into(), strict);
+            return Err(ApiError::invalid("", "", "", &[cause]));
+        }
         let message = if def.custom.is_some() {
             strict
         } else {
@@ -83,6 +94,8 @@ pub(crate) fn conform(def: &ResourceDef, object: &mut Value, strictness: Strictn
     }
     if def.custom.is_none() {
         crate::builtin::validation::check_types(def, object)?;
+    } else {
+        crate::builtin::validation::check_metadata_types(def, object)?;
     }
     default::drop_nulls(&def.schema, object);
     if strictness == Strictness::Ignore {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Engine, now};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 use crate::store::Expect;
 use crate::store::object::Stored;
@@ -13,9 +13,14 @@ use crate::store::object::Stored;
 /// How often a delete that lost a race is tried again.
 const ATTEMPTS: usize = 8;
 
+/// Namespaces that no cluster is without.
+const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
+
 /// `metav1.DeleteOptions`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeleteOptions {
+    /// Both ways to say what becomes of dependents were used.
+    pub(crate) ambiguous: bool,
     pub(crate) dry_run: bool,
     pub(crate) grace_seconds: Option<i64>,
     pub(crate) propagation: Option<String>,
@@ -31,6 +36,7 @@ impl DeleteOptions {
             .as_bool()
             .map(|orphan| if orphan { "Orphan" } else { "Background" });
         Self {
+            ambiguous: orphan.is_some() && body["propagationPolicy"].is_string(),
             dry_run: body["dryRun"]
                 .as_array()
                 .is_some_and(|list| list.iter().any(|v| v == "All")),
@@ -38,6 +44,25 @@ impl DeleteOptions {
             propagation: text(&body["propagationPolicy"]).or_else(|| orphan.map(str::to_owned)),
             uid: text(&body["preconditions"]["uid"]),
             resource_version: text(&body["preconditions"]["resourceVersion"]),
+        }
+    }
+
+    /// Refuses options that make no sense.
+    pub(crate) fn check(&self) -> ApiResult<()> {
+        let mut causes = Vec::new();
+        if self.ambiguous {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            causes.push(Cause::invalid("propagationPolicy", &json!(self.propagation), detail));
+        } else if let Some(policy) = self.propagation.as_deref()
+            && !matches!(policy, "Background" | "Foreground" | "Orphan")
+        {
+            let supported = ["Foreground", "Background", "Orphan", "nil"].map(Value::from);
+            causes.push(Cause::not_supported("propagationPolicy", &policy.into(), &supported));
+        }
+        if causes.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::invalid_options("DeleteOptions", &causes))
         }
     }
 }
@@ -61,13 +86,9 @@ impl Engine {
         options: &DeleteOptions,
     ) -> ApiResult<Deleted> {
         let key = Self::key(def, namespace, name);
-        if let Some(policy) = options.propagation.as_deref()
-            && !matches!(policy, "Background" | "Foreground" | "Orphan")
-        {
-            let message = format!(
-                "propagationPolicy: Unsupported value: {policy:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-            );
-            return Err(ApiError::bad_request(message));
+        if def.is("", "Namespace") && IMMORTAL.contains(&name) {
+            let why = "this namespace may not be deleted";
+            return Err(ApiError::forbidden(&def.group, &def.plural, name, why));
         }
         for _ in 0..ATTEMPTS {
             let old = self

@@ -2,6 +2,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod delete;
+pub(crate) mod duplicates;
 pub(crate) mod metadata;
 pub(crate) mod write;
 
@@ -67,6 +68,10 @@ pub(crate) struct WriteOptions {
     pub(crate) strictness: Strictness,
     /// Empty, `status` or `scale`: the endpoint written through.
     pub(crate) subresource: String,
+    /// Paths of fields that the body has more than once.
+    pub(crate) duplicates: Vec<String>,
+    /// The body as sent, where it is a patch and not an object.
+    pub(crate) patch: Option<String>,
 }
 
 /// `metav1.Time` of now.

@@ -60,14 +60,18 @@ impl Engine {
         managed: bool,
     ) -> ApiResult<Outcome> {
         decode::identify(def, &mut object)?;
-        let warnings = decode::conform(def, &mut object, options.strictness)?;
+        let warnings = decode::conform(def, &mut object, options)?;
         if object["metadata"]["resourceVersion"]
             .as_str()
             .is_some_and(|v| !v.is_empty())
         {
-            return Err(ApiError::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            // Upstream's storage says so, where nothing maps it to a status.
+            return Err(ApiError {
+                code: 500,
+                reason: "",
+                message: "resourceVersion should not be set on objects to be created".to_owned(),
+                details: None,
+            });
         }
         let entries = object["metadata"].get("managedFields").cloned();
         let generated = object["metadata"]["name"].as_str().is_none_or(str::is_empty);
@@ -115,7 +119,7 @@ impl Engine {
             return Err(ApiError::already_exists(&def.group, &def.plural, &name));
         }
         if options.dry_run {
-            let object = Arc::new(Stored::new(object, self.store.revision()));
+            let object = Arc::new(Stored::unsaved(object));
             return Ok(Outcome {
                 object,
                 created: true,
@@ -180,7 +184,7 @@ impl Engine {
             if !sent.is_empty() && sent != "0" && sent != old.revision.to_string() {
                 return Err(ApiError::modified(&def.group, &def.plural, name));
             }
-            let warnings = decode::conform(def, &mut object, options.strictness)?;
+            let warnings = decode::conform(def, &mut object, options)?;
             def.to_storage(&mut object);
             self.prepare_update(def, &old.value, &mut object, options, managed)?;
             if unchanged(&old.value, &object) {
@@ -318,6 +322,7 @@ impl Engine {
         let _ = self;
         let mut causes = Vec::new();
         validation::metadata(def, object, &mut causes);
+        let standard = causes.len();
         if let Some(custom) = &def.custom {
             crd::validate::validate(&def.schema, object, "", &mut causes);
             // As upstream: rules run on objects that have the right shape only; a duplicate or a number out of range is no
@@ -326,6 +331,13 @@ impl Engine {
                 && let Some(rules) = &custom.cel
             {
                 causes.extend(rules.check(object, old));
+            }
+            if let Some(old) = old {
+                let own = causes.split_off(standard);
+                let fresh = own
+                    .into_iter()
+                    .filter(|cause| !crd::ratchet::tolerated(&def.schema, old, object, cause));
+                causes.extend(fresh);
             }
         } else if options.subresource.is_empty() || options.subresource == "scale" {
             validation::validate(def, object, old, &mut causes);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Call, answer};
 use crate::body::ApiBody;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 use crate::selector::{FieldSelector, LabelSelector};
 use crate::store::object::Stored;
@@ -43,7 +43,7 @@ pub(crate) fn get(call: &Call) -> ApiResult<Response<ApiBody>> {
     let def = &call.def;
     let object = call.engine.store.get(&def.storage, call.namespace(), call.name());
     let object = object.ok_or_else(|| def.not_found(call.name()))?;
-    if let Some(kind) = table::wanted(call.headers()) {
+    if let Some(kind) = table::wanted(call.headers(), call.query.get("includeObject")) {
         return Ok(answer::json(&table::render_one(def, &object, &kind)));
     }
     Ok(answer::json_bytes(StatusCode::OK, answer::object_json(def, &object)))
@@ -54,6 +54,7 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (def, store) = (&call.def, &call.engine.store);
     let selector = Selector::of(call)?;
     let requested = call.query.resource_version()?;
+    check_options(call)?;
     if let Some(wanted) = requested.filter(|wanted| *wanted > store.revision()) {
         let message = format!("Too large resource version: {wanted}, current: {}", store.revision());
         let cause = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
@@ -74,12 +75,26 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
         let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
         return Err(ApiError::expired(message));
     }
+    if start.is_some() && requested.is_some_and(|revision| revision > 0) {
+        let message = "specifying resource version is not allowed when using continue";
+        return Err(ApiError::bad_request(message));
+    }
+    // A later page is of the same moment as the first one, and so is a list of exactly one version.
+    let exact = requested.filter(|_| call.query.get("resourceVersionMatch") == Some("Exact"));
+    let moment = start.as_ref().map(|start| start.revision).or(exact);
+    if let Some(moment) = moment
+        && !store.reaches(&def.storage, moment)
+    {
+        return Err(ApiError::expired(
+            "The resourceVersion for the provided list is too old.",
+        ));
+    }
     let from = start
         .as_ref()
         .map(|start| (start.namespace.as_str(), start.name.as_str()));
     let namespace = call.path.namespace.as_deref();
     let named = selector.fields.name();
-    let mut page = store.list(&def.storage, namespace, from, limit, |object| {
+    let mut page = store.list_at(&def.storage, namespace, from, limit, moment, |object| {
         if selector.is_empty() {
             return true;
         }
@@ -92,8 +107,7 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
             selector.matches(&object.value)
         }
     });
-    // Later pages belong to the revision of the first one: a watch from there sees whatever changed between pages.
-    let revision = start.map_or(page.revision, |start| start.revision);
+    let revision = moment.unwrap_or(page.revision);
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let Some((namespace, name)) = page.next.take() {
         metadata["continue"] = Continue {
@@ -107,10 +121,56 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
             metadata["remainingItemCount"] = page.remaining.into();
         }
     }
-    if let Some(kind) = table::wanted(call.headers()) {
+    if let Some(kind) = table::wanted(call.headers(), call.query.get("includeObject")) {
         return Ok(answer::json(&table::render(def, &page.items, &kind, &metadata)));
     }
     Ok(answer::json_bytes(StatusCode::OK, render(def, &page.items, &metadata)))
+}
+
+/// Refuses options that make no sense, for a list or, where `watch` is asked for, a watch.
+pub(super) fn check_options(call: &Call) -> ApiResult<()> {
+    let (version, how) = (
+        call.query.get("resourceVersion"),
+        call.query.get("resourceVersionMatch"),
+    );
+    let initial = call.query.get("sendInitialEvents").is_some();
+    let mut causes = Vec::new();
+    let mut forbid = |field: &str, detail: &str| causes.push(Cause::forbidden(field, detail));
+    match (call.query.flag("watch"), initial, how) {
+        (true, false, Some(_)) => forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
+        (true, true, how) if how != Some("NotOlderThan") => forbid(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (true, ..) => {}
+        (false, true, _) => forbid("sendInitialEvents", "sendInitialEvents is forbidden for list"),
+        (false, false, None) => {}
+        (false, false, Some(_)) if version.is_none() => forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        (false, false, Some(_)) if call.query.get("continue").is_some() => forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden when continue is provided",
+        ),
+        (false, false, Some("Exact")) if version == Some("0") => forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        (false, false, Some("Exact" | "NotOlderThan")) => {}
+        (false, false, Some(other)) => {
+            let supported = ["Exact", "NotOlderThan", ""].map(Value::from);
+            causes.push(Cause::not_supported("resourceVersionMatch", &other.into(), &supported));
+        }
+    }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid_options("ListOptions", &causes))
+    }
 }
 
 /// A list, put together from the items' rendered JSON.

@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use http::{HeaderValue, Response, header};
 use serde_json::Value;
 
-use super::Call;
+use super::{Call, answer};
 use crate::body::{ApiBody, BodyError};
 use crate::error::{ApiError, ApiResult};
 use crate::nodes::LogOptions;
@@ -18,6 +18,10 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
         .get(&call.def.storage, namespace, name)
         .ok_or_else(|| call.def.not_found(name))?;
     let container = container(&pod.value, name, call.query.get("container"))?;
+    if pod.value["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
+        // No node has it, so there is no log, which is no error.
+        return Ok(answer::text(""));
+    }
     if let Some(reason) = waiting(&pod.value, &container)
         && !call.query.flag("previous")
     {

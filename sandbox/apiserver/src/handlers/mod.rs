@@ -18,9 +18,12 @@ use http::{HeaderMap, Method, Response};
 
 use crate::body::ApiBody;
 use crate::engine::{Engine, Strictness, WriteOptions};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 use crate::request::{Query, ResourcePath};
+
+/// Longest name of a field manager, in bytes.
+const MANAGER: usize = 128;
 
 /// A request for a resource, understood as far as its path and query go.
 #[derive(Debug)]
@@ -68,23 +71,51 @@ impl Call {
         }
     }
 
+    /// The body as an object, and the options of writing it, which know of the fields that it has twice.
+    pub(crate) fn decoded(&self) -> ApiResult<(serde_json::Value, WriteOptions)> {
+        let mut options = self.write_options()?;
+        let object = self.object()?;
+        if matches!(self.content_type(), "" | "application/json") {
+            options.duplicates = crate::engine::duplicates::find(&self.body);
+        }
+        Ok((object, options))
+    }
+
+    /// The kind of a write's options, as refusals name it.
+    fn options_kind(&self) -> &'static str {
+        match self.parts.method {
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            _ => "CreateOptions",
+        }
+    }
+
     /// Options of a write from the query and the user agent.
     pub(crate) fn write_options(&self) -> ApiResult<WriteOptions> {
+        let refuse = |cause| Err(ApiError::invalid_options(self.options_kind(), &[cause]));
         let strictness = match self.query.get("fieldValidation") {
             None | Some("Warn") => Strictness::Warn,
             Some("Ignore") => Strictness::Ignore,
             Some("Strict") => Strictness::Strict,
             Some(other) => {
-                return Err(ApiError::bad_request(format!(
-                    "fieldValidation: Unsupported value: {other:?}"
-                )));
+                let supported = ["", "Ignore", "Strict", "Warn"].map(serde_json::Value::from);
+                return refuse(Cause::not_supported("fieldValidation", &other.into(), &supported));
             }
         };
+        if self.query.get("fieldManager").is_some_and(|name| name.len() > MANAGER) {
+            return refuse(Cause {
+                reason: "FieldValueTooLong",
+                message: format!("Too long: may not be more than {MANAGER} bytes"),
+                field: "fieldManager".to_owned(),
+            });
+        }
         Ok(WriteOptions {
-            dry_run: self.query.dry_run()?,
+            dry_run: self.query.dry_run(self.options_kind())?,
             manager: self.manager(),
             strictness,
             subresource: self.path.subresource.clone().unwrap_or_default(),
+            duplicates: Vec::new(),
+            patch: None,
         })
     }
 

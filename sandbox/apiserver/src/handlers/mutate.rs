@@ -31,31 +31,26 @@ pub(crate) fn create(call: &Call) -> ApiResult<Response<ApiBody>> {
             "an empty namespace may not be set during creation",
         ));
     }
-    let done = call.engine.create(
-        &call.def,
-        call.namespace(),
-        call.object()?,
-        &call.write_options()?,
-        false,
-    )?;
+    let (object, options) = call.decoded()?;
+    let done = call
+        .engine
+        .create(&call.def, call.namespace(), object, &options, false)?;
     Ok(outcome(&call.def, &done))
 }
 
 /// PUT of an object or its status.
 pub(crate) fn replace(call: &Call) -> ApiResult<Response<ApiBody>> {
-    let (def, object) = (&call.def, call.object()?);
+    let (def, (object, options)) = (&call.def, call.decoded()?);
     if def.custom.is_some() && object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
         return Err(def.invalid(call.name(), &[cause]));
     }
-    let done = call
-        .engine
-        .update(def, call.namespace(), call.name(), &call.write_options()?, |_| {
-            Ok(Proposal {
-                object: object.clone(),
-                managed: false,
-            })
-        })?;
+    let done = call.engine.update(def, call.namespace(), call.name(), &options, |_| {
+        Ok(Proposal {
+            object: object.clone(),
+            managed: false,
+        })
+    })?;
     Ok(outcome(def, &done))
 }
 
@@ -66,13 +61,14 @@ fn delete_options(call: &Call) -> ApiResult<DeleteOptions> {
         call.object()?
     };
     let mut options = DeleteOptions::from_body(&body);
-    options.dry_run |= call.query.dry_run()?;
+    options.dry_run |= call.query.dry_run("DeleteOptions")?;
     if let Some(grace) = call.query.number("gracePeriodSeconds")? {
         options.grace_seconds = Some(i64::try_from(grace).unwrap_or(i64::MAX));
     }
     if let Some(policy) = call.query.get("propagationPolicy") {
         options.propagation = Some(policy.to_owned());
     }
+    options.check()?;
     Ok(options)
 }
 

@@ -8,7 +8,7 @@ use crate::apply::update;
 use crate::body::ApiBody;
 use crate::engine::write::Proposal;
 use crate::engine::{Engine, Strictness, WriteOptions, decode};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::patch::{json, merge, strategic};
 
 const JSON: &str = "application/json-patch+json";
@@ -30,6 +30,11 @@ pub(crate) fn patch(call: &Call) -> ApiResult<Response<ApiBody>> {
                     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
                 ));
             }
+            if call.query.get("force").is_some() {
+                let cause = Cause::forbidden("force", "may not be specified for non-apply patch");
+                return Err(ApiError::invalid_options("PatchOptions", &[cause]));
+            }
+            options.patch = Some(String::from_utf8_lossy(&call.body).into_owned());
             let patch = decode::parse(&call.body, false)?;
             if call.query.get("fieldValidation").is_none() {
                 options.strictness = Strictness::Warn;

@@ -62,10 +62,15 @@ pub(crate) fn bind(call: &Call) -> ApiResult<Response<ApiBody>> {
 /// POST of an Eviction: a delete that respects disruption budgets.
 pub(crate) fn evict(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (def, eviction) = (&call.def, call.object()?);
+    if eviction["metadata"]["name"] != call.name() {
+        return Err(ApiError::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
     let pod = call.engine.store.get(&def.storage, call.namespace(), call.name());
     let pod = pod.ok_or_else(|| def.not_found(call.name()))?;
     let mut options = DeleteOptions::from_body(&eviction["deleteOptions"]);
-    options.dry_run |= call.query.dry_run()?;
+    options.dry_run |= call.query.dry_run("CreateOptions")?;
     let phase = pod.value["status"]["phase"].as_str().unwrap_or_default();
     if !pod.deleting() && !matches!(phase, "Pending" | "Succeeded" | "Failed") {
         take_from_budget(call, &pod, options.dry_run)?;

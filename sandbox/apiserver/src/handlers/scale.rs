@@ -96,7 +96,11 @@ fn render(def: &ResourceDef, paths: &Scale, object: &Value) -> Value {
         (None, _) => selector_text(&object["spec"]["selector"]),
     };
     let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": number(&paths.spec)}, "status": {"replicas": number(&paths.status)}});
+        "spec": {}, "status": {"replicas": number(&paths.status)}});
+    // None is written as nothing, as in every field that may be left out.
+    if number(&paths.spec) != 0 {
+        scale["spec"]["replicas"] = number(&paths.spec).into();
+    }
     if !selector.is_empty() {
         scale["status"]["selector"] = selector.into();
     }

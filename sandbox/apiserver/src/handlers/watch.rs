@@ -28,6 +28,7 @@ pub(crate) fn watch(call: &Call) -> ApiResult<Response<ApiBody>> {
         // The old form `…/watch/name`, and GET of a name with `watch=true`.
         selector.fields = crate::selector::FieldSelector::parse(&format!("metadata.name={name}"), &call.def.fields)?;
     }
+    super::list::check_options(call)?;
     let requested = call.query.resource_version()?.filter(|revision| *revision > 0);
     let initial = call.query.flag("sendInitialEvents");
     let from = if initial { None } else { requested };
@@ -37,7 +38,7 @@ pub(crate) fn watch(call: &Call) -> ApiResult<Response<ApiBody>> {
         engine: call.engine.clone(),
         def: call.def.clone(),
         selector,
-        table: table::wanted(call.headers()),
+        table: table::wanted(call.headers(), call.query.get("includeObject")),
         ready: VecDeque::new(),
         queue: None,
         bookmarks: None,

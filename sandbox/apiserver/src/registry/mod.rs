@@ -4,13 +4,25 @@ pub(crate) mod builtin;
 pub(crate) mod printer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
 
 use crate::crd::cel::CelRules;
 use crate::schema::Schema;
 use printer::Column;
+
+const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+const ONE_BY_ONE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 
 /// Paths of a scale subresource, as in a custom resource definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +80,11 @@ impl ResourceDef {
     /// Whether this is the built-in `kind` of `group`.
     pub(crate) fn is(&self, group: &str, kind: &str) -> bool {
         self.custom.is_none() && self.group == group && self.kind == kind
+    }
+
+    /// What can be done with it. Namespaces are deleted one by one.
+    pub(crate) fn verbs(&self) -> &'static [&'static str] {
+        if self.is("", "Namespace") { ONE_BY_ONE } else { VERBS }
     }
 
     /// Whether objects leave the store in another form than they are kept.
@@ -148,6 +165,7 @@ impl Snapshot {
 /// Built-in and custom resources.
 #[derive(Debug)]
 pub(crate) struct Registry {
+    turn: Mutex<()>,
     snapshot: RwLock<Arc<Snapshot>>,
 }
 
@@ -155,6 +173,7 @@ impl Registry {
     /// The built-ins alone.
     pub(crate) fn new() -> Self {
         Self {
+            turn: Mutex::new(()),
             snapshot: RwLock::new(Arc::new(Snapshot::new(builtin::all().to_vec()))),
         }
     }
@@ -164,10 +183,12 @@ impl Registry {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces all custom resources.
-    pub(crate) fn set_custom(&self, custom: impl IntoIterator<Item = Arc<ResourceDef>>) {
+    /// Replaces all custom resources by what `custom` gives. One at a time: of two that overlapped, the one that read
+    /// the definitions first could write last.
+    pub(crate) fn set_custom<I: IntoIterator<Item = Arc<ResourceDef>>>(&self, custom: impl FnOnce() -> I) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = builtin::all().to_vec();
-        all.extend(custom);
+        all.extend(custom());
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Snapshot::new(all));
     }
 }

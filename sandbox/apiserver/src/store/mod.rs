@@ -136,6 +136,19 @@ impl Store {
         limit: Option<usize>,
         matches: impl Fn(&Stored) -> bool,
     ) -> Page {
+        self.list_at(resource, namespace, start, limit, None, matches)
+    }
+
+    /// The same as the objects were at a revision that the history still reaches.
+    pub(crate) fn list_at(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        start: Option<(&str, &str)>,
+        limit: Option<usize>,
+        moment: Option<u64>,
+        matches: impl Fn(&Stored) -> bool,
+    ) -> Page {
         let state = self.read();
         let mut page = Page {
             revision: state.revision,
@@ -146,8 +159,12 @@ impl Store {
         let Some(table) = state.tables.get(resource) else {
             return page;
         };
-        let all = table
-            .objects
+        let past = moment
+            .filter(|moment| *moment < state.revision)
+            .map(|moment| table.at(moment));
+        let all = past
+            .as_ref()
+            .unwrap_or(&table.objects)
             .iter()
             .filter(|(ns, _)| namespace.is_none_or(|wanted| wanted == ns.as_str()));
         for (ns, objects) in all {
@@ -353,6 +370,20 @@ impl State {
 }
 
 impl Table {
+    /// The objects as they were at a revision: what came after is taken back, the latest change first.
+    fn at(&self, revision: u64) -> BTreeMap<String, BTreeMap<String, Arc<Stored>>> {
+        let mut objects = self.objects.clone();
+        for change in self.history.after(revision, None).into_iter().flatten().rev() {
+            let name = change.object.value["metadata"]["name"].as_str().unwrap_or_default();
+            let namespace = objects.entry(change.object.namespace().to_owned()).or_default();
+            match &change.previous {
+                Some(previous) => drop(namespace.insert(name.to_owned(), previous.clone())),
+                None => drop(namespace.remove(name)),
+            }
+        }
+        objects
+    }
+
     fn publish(&mut self, change: Change) {
         let change = Arc::new(change);
         self.history.push(change.clone());

@@ -24,6 +24,18 @@ impl Stored {
         }
     }
 
+    /// A value that is not stored: the outcome of a dry run that would have created it has no version.
+    pub(crate) fn unsaved(mut value: Value) -> Self {
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        Self {
+            value,
+            revision: 0,
+            json: OnceLock::new(),
+        }
+    }
+
     /// The object as JSON, in the version it is stored in.
     pub(crate) fn json(&self) -> Bytes {
         self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()

@@ -16,13 +16,21 @@ use crate::store::object::Stored;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `Table`, in this version of meta.k8s.io.
-    Table { version: String },
+    Table { version: String, include: Include },
     /// `PartialObjectMetadata`, in this version of meta.k8s.io.
     Metadata { version: String },
 }
 
-/// Reads the Accept header: the first alternative the server can serve wins.
-pub(crate) fn wanted(headers: &HeaderMap) -> Option<Kind> {
+/// What a row carries of its object (`includeObject`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Include {
+    Metadata,
+    Object,
+    None,
+}
+
+/// Reads the Accept header, and `includeObject` of the query: the first alternative the server can serve wins.
+pub(crate) fn wanted(headers: &HeaderMap, include: Option<&str>) -> Option<Kind> {
     let accept = headers.get(header::ACCEPT)?.to_str().ok()?;
     for alternative in accept.split(',') {
         let mut parameters = alternative.split(';').map(str::trim);
@@ -38,7 +46,14 @@ pub(crate) fn wanted(headers: &HeaderMap) -> Option<Kind> {
             }
         }
         return match form.as_deref() {
-            Some("Table") => Some(Kind::Table { version }),
+            Some("Table") => {
+                let include = match include {
+                    Some("Object") => Include::Object,
+                    Some("None") => Include::None,
+                    _ => Include::Metadata,
+                };
+                Some(Kind::Table { version, include })
+            }
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => Some(Kind::Metadata { version }),
             _ => None,
         };
@@ -61,11 +76,11 @@ pub(crate) fn render(def: &ResourceDef, objects: &[Arc<Stored>], kind: &Kind, me
             json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": metadata, "items": items})
         }
-        Kind::Table { version } => {
+        Kind::Table { version, include } => {
             let columns = columns_of(def);
             let rows = objects
                 .iter()
-                .map(|object| row(def, &columns, object, version))
+                .map(|object| row(def, &columns, object, version, *include))
                 .collect::<Vec<_>>();
             json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
                 "columnDefinitions": columns.iter().map(Definition::json).collect::<Vec<_>>(), "rows": rows})
@@ -77,9 +92,9 @@ pub(crate) fn render(def: &ResourceDef, objects: &[Arc<Stored>], kind: &Kind, me
 pub(crate) fn render_one(def: &ResourceDef, object: &Stored, kind: &Kind) -> Value {
     match kind {
         Kind::Metadata { version } => partial(&object.value, version),
-        Kind::Table { version } => {
+        Kind::Table { version, include } => {
             let columns = columns_of(def);
-            let row = row(def, &columns, object, version);
+            let row = row(def, &columns, object, version, *include);
             json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": {"resourceVersion": object.revision.to_string()},
                 "columnDefinitions": columns.iter().map(Definition::json).collect::<Vec<_>>(), "rows": [row]})
@@ -148,8 +163,13 @@ fn columns_of(def: &ResourceDef) -> Vec<Definition> {
     out
 }
 
-fn row(def: &ResourceDef, columns: &[Definition], object: &Stored, version: &str) -> Value {
+fn row(def: &ResourceDef, columns: &[Definition], object: &Stored, version: &str, include: Include) -> Value {
     let converted = def.served(&object.value);
-    json!({"cells": columns.iter().map(|column| column.cell(&converted)).collect::<Vec<_>>(),
-        "object": partial(&object.value, version)})
+    let cells: Vec<Value> = columns.iter().map(|column| column.cell(&converted)).collect();
+    let object = match include {
+        Include::Metadata => partial(&object.value, version),
+        Include::Object => converted,
+        Include::None => Value::Null,
+    };
+    json!({"cells": cells, "object": object})
 }

@@ -38,7 +38,10 @@ async fn lists_are_selected_by_labels_and_fields() {
     let status = refused(api.list(&ListParams::default().fields("data.k=v")).await);
     assert_eq!(
         (status.code, status.message.as_str()),
-        (400, "field label not supported: data.k")
+        (
+            400,
+            "\"data.k\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        )
     );
 }
 
