@@ -1,7 +1,7 @@
 # `make drill` and `make test` are all a newcomer needs; `make help` lists the rest.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test lint unit smoke controls generate check-generated bench clean
+.PHONY: help setup drill test lint unit smoke controls generate check-generated bench kubernetes test-kubernetes clean
 
 SCENARIO ?= scenarios/premiere-night.yaml
 PLATFORM ?= examples/cinema.yaml
@@ -44,9 +44,32 @@ generate: ## regenerate CRD YAML
 check-generated: generate ## fail if generated files were not up to date
 	git diff --exit-code -- crds/yaml
 
-bench: ## benchmarks
-	cargo bench --locked -p showrunner-autoscaling
-	cargo bench --locked -p showrunner-loadtest
+bench: ## benchmarks: ratios to named peers, PASS or MISS for each target (docs/benchmarks.md)
+	cargo bench --locked -p showrunner-loadtest --bench http --bench viewers
+	cargo bench --locked -p showrunner-operator --bench reconcile
+	cargo bench --locked -p showrunner-sandbox --bench sandbox
+	cargo bench --locked -p showrunner-node --bench proxy
+	cargo bench --locked -p showrunner-autoscaling --bench decisions
+
+.PHONY: test-browser fidelity
+test-browser: setup unit-build ## hls.js in a real browser plays on while its region is lost
+	tests/browser/setup
+	cd tests/browser && npm test
+
+fidelity: setup ## our viewer beside hls.js, over the same line; writes docs/fidelity.md
+	tests/browser/setup
+	cargo build --locked -p showrunner-fidelity
+	target/debug/showrunner-fidelity
+
+.PHONY: fuzz
+fuzz: ## fuzz the parsers: TARGET=platform SECONDS=600, or each for a minute (docs/fuzzing.md)
+	.ci/fuzz $(or $(TARGET),all) $(or $(SECONDS),60)
+
+kubernetes: ## build Kubernetes' own control plane, once (or name one in KUBEBUILDER_ASSETS)
+	@sandbox/kubernetes/build
+
+test-kubernetes: kubernetes ## hold the sandbox against Kubernetes' own control plane
+	CONTRACT_BACKENDS=embedded,tcp,real cargo test --locked -p showrunner-sandbox --test contract
 
 clean: ## remove what was built
 	cargo clean

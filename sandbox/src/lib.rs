@@ -5,6 +5,7 @@
 
 mod abandoned;
 mod config;
+pub mod real;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

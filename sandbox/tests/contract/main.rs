@@ -1,0 +1,73 @@
+//! The contract between this API server and Kubernetes' own: one set of tests, run against the embedded server in
+//! process, the same over TCP, and the real one where its binaries are.
+//!
+//! ```text
+//! cargo test -p showrunner-sandbox --test contract [-- [FILTER]... [--list]]
+//! ```
+//!
+//! | variable | |
+//! |---|---|
+//! | `CONTRACT_BACKENDS` | which of `embedded`, `tcp`, `real`, with commas; one that is named and cannot run is a failure |
+//! | `CONTRACT_RECORD=1` | writes what the real server answered to `recorded/` |
+//! | `CONTRACT_README=1` | writes the table of exclusions into `sandbox/README.md` |
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+mod backend;
+mod context;
+mod exclusions;
+mod readme;
+mod recorded;
+mod registry;
+mod report;
+mod run;
+mod suites;
+mod trace;
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = run::Options::from_environment();
+    let tests: Vec<_> = registry::all().into_iter().filter(|test| options.wants(test)).collect();
+    if options.list {
+        for test in &tests {
+            println!("{}: test", test.full_name());
+        }
+        return ExitCode::SUCCESS;
+    }
+    run::catch_panics();
+    let mut failures = readme::check(&registry::all());
+    let mut outcomes = Vec::new();
+    for kind in backend::Kind::ALL {
+        if !options
+            .backends
+            .as_ref()
+            .is_none_or(|chosen| chosen.iter().any(|name| name == kind.name()))
+        {
+            continue;
+        }
+        match backend::Backend::start(kind).await {
+            Ok(Some(backend)) => {
+                outcomes.push((kind, run::all(&backend, &tests, &options).await));
+                failures.extend(backend.stop().await.err());
+            }
+            Ok(None) if options.backends.is_some() => failures.push(format!("{}: no binaries", kind.name())),
+            Ok(None) => println!("{}: not run: no binaries; `make kubernetes` builds them", kind.name()),
+            Err(why) => failures.push(format!("{}: {why}", kind.name())),
+        }
+    }
+    if !recorded::exist() {
+        println!("recorded: nothing to compare with: no trace of a real server is committed");
+    }
+    println!("{}", report::table(&outcomes));
+    failures.extend(report::failures(&outcomes));
+    for failure in &failures {
+        println!("\nFAILED {failure}");
+    }
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
