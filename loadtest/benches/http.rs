@@ -1,149 +1,287 @@
-//! Requests per second of the viewers' HTTP client on one thread, beside a bare socket loop and, where installed, `wrk`, all
-//! against the same server: `cargo bench -p showrunner-loadtest --bench http`. Prints ratios; absolute numbers are the
-//! machine's.
+//! Requests per second and core of what viewers are made of, beside `wrk` and a bare epoll loop, all against the same server:
+//! `cargo bench -p showrunner-loadtest --bench http`.
+//!
+//! Server and client have a core each, and the server never sleeps, so that nobody pays for waking it. 50 keep-alive connections, objects of 400 bytes. Peers take turns, so that a noisy
+//! neighbour hits all alike; ratios are medians over the rounds, per CPU second of the client, so that a server that keeps a
+//! client waiting does not count against it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+#[path = "support/server.rs"]
+mod server;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use showrunner_bench_support::books::{machine, median, target};
+use showrunner_bench_support::process::{CLIENT_CORE, Run, Server, own_role, pinned, role, run};
+use showrunner_loadtest::audience::{
+    Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice, drive_audience, run_audience,
+};
 use showrunner_loadtest::http::{Access, Request, fetch};
+use showrunner_loadtest::player::PlayerSettings;
+use showrunner_loadtest::telemetry::{Meter, NullSink, Outcome, RequestClass, TelemetrySink};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 const CONNECTIONS: usize = 50;
 const LENGTH: Duration = Duration::from_secs(3);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const BODY: usize = 400;
 
-/// A server that does as little as possible: one thread, one answer.
-fn server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n").into_bytes();
-            answer.resize(answer.len() + BODY, b'x');
-            let answer: Arc<[u8]> = answer.into();
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let answer = Arc::clone(&answer);
-                tokio::spawn(async move {
-                    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-                    socket.set_nodelay(true).unwrap();
-                    let mut buffer = [0; 2048];
-                    while socket.read(&mut buffer).await.is_ok_and(|count| count > 0) {
-                        if socket.write_all(&answer).await.is_err() {
-                            return;
-                        }
-                    }
-                });
+/// The peers, in the order of the table. The first is what the others are held against.
+const PEERS: [&str; 5] = ["wrk", "epoll", "hot-path", "viewers", "viewers-in-goose"];
+
+fn main() {
+    if showrunner_bench_support::is_test() {
+        return;
+    }
+    match own_role() {
+        None => compare(),
+        Some((role, arguments)) => {
+            let address = || arguments[0].parse().unwrap();
+            match role.as_str() {
+                "server" => server::main(),
+                "epoll" => report(bare(address())),
+                "hot-path" => report(hot_path(address())),
+                "viewers" => report(viewers(address(), false)),
+                "viewers-in-goose" => report(viewers(address(), true)),
+                other => panic!("no role {other}"),
             }
-        });
-    });
-    address
+        }
+    }
 }
 
-/// Our client, one task and one connection each, on one thread.
-fn ours(address: SocketAddr) -> f64 {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// What the parent reads.
+fn report(requests: u64) {
+    println!("{requests}");
+}
+
+fn compare() {
+    let server = Server::start(true);
+    // Requests per CPU second, and per second of time, by peer and round; the server's share of its core.
+    let mut rates: [Vec<(f64, f64, f64)>; PEERS.len()] = Default::default();
+    for round in 1..=ROUNDS {
+        for (index, peer) in PEERS.iter().enumerate() {
+            let Some((run, requests)) = measure(&server, peer) else {
+                continue;
+            };
+            rates[index].push((requests / run.cpu, requests / LENGTH.as_secs_f64(), run.server_share));
+        }
+        println!("round {round} of {ROUNDS} done");
+    }
+    println!(
+        "\n{:<18} {:>14} {:>12} {:>12} {:>8} {:>8}",
+        "client", "req/CPU s", "req/s", "server core", "x wrk", "x epoll"
+    );
+    let mut fields = serde_json::Map::new();
+    let ratio = |of: usize, to: usize| {
+        let pairs: Vec<f64> = rates[of].iter().zip(&rates[to]).map(|(a, b)| a.0 / b.0).collect();
+        median(&pairs)
+    };
+    for (index, peer) in PEERS.iter().enumerate() {
+        let column = |pick: fn(&(f64, f64, f64)) -> f64| median(&rates[index].iter().map(pick).collect::<Vec<_>>());
+        let (per_cpu, per_second, share) = (column(|r| r.0), column(|r| r.1), column(|r| r.2));
+        println!(
+            "{peer:<18} {per_cpu:>14.0} {per_second:>12.0} {:>10.0} % {:>8.2} {:>8.2}",
+            share * 100.0,
+            ratio(index, 0),
+            ratio(index, 1)
+        );
+        fields.insert(
+            (*peer).to_owned(),
+            serde_json::json!({ "perCpuSecond": per_cpu, "perSecond": per_second, "serverShare": share,
+                "overWrk": ratio(index, 0), "overEpoll": ratio(index, 1) }),
+        );
+    }
+    println!();
+    target("hot path / wrk", ratio(2, 0), "x", Some(1.0), None);
+    target("hot path / epoll loop", ratio(2, 1), "x", Some(0.75), None);
+    target("whole viewers / wrk", ratio(3, 0), "x", Some(0.5), None);
+    target("whole viewers inside goose / wrk", ratio(4, 0), "x", None, None);
+    machine("http", &fields.into());
+}
+
+fn measure(server: &Server, peer: &str) -> Option<(Run, f64)> {
+    let address = server.address;
+    if peer == "wrk" {
+        let mut command = pinned(CLIENT_CORE, "wrk");
+        command.args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{}s", LENGTH.as_secs())]);
+        command.arg(format!("http://{address}/bytes/{BODY}"));
+        let run = run(server, command)?;
+        let line = run.output.lines().find(|line| line.contains(" requests in "))?;
+        let requests = line.split_whitespace().next()?.parse().ok()?;
+        return Some((run, requests));
+    }
+    let run = run(server, role(CLIENT_CORE, peer, &[address.to_string()]))?;
+    let requests = run.output.trim().parse().ok()?;
+    Some((run, requests))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    let url = Url::parse(&format!("http://{address}/")).unwrap();
+        .unwrap()
+}
+
+/// The viewers' client as a drill runs it: a task and a connection each, every request in the region's books, which are read
+/// out once a second, and queued for goose, which collects ten times a second.
+fn hot_path(address: SocketAddr) -> u64 {
+    let url = Arc::new(Url::parse(&format!("http://{address}/bytes/{BODY}")).unwrap());
     let count = Arc::new(AtomicU64::new(0));
-    let began = Instant::now();
-    runtime.block_on(async {
+    let meter = Arc::new(Meter::new("east".into(), true));
+    let end = tokio::time::Instant::now() + LENGTH;
+    runtime().block_on(async {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..CONNECTIONS {
-            let (url, count) = (url.clone(), Arc::clone(&count));
+            let (url, count, meter) = (Arc::clone(&url), Arc::clone(&count), Arc::clone(&meter));
             tasks.spawn(async move {
                 let (mut slot, access) = (None, Access::unlimited());
-                while began.elapsed() < LENGTH {
-                    let request = Request::get(url.clone(), tokio::time::Instant::now());
-                    fetch(&mut slot, request, &access).await.unwrap();
+                let pathway: Arc<str> = "east".into();
+                loop {
+                    let due = tokio::time::Instant::now();
+                    if due >= end {
+                        return;
+                    }
+                    let request = Request::get_shared(Arc::clone(&url), due);
+                    let answer = fetch(&mut slot, request, &access).await.unwrap();
+                    assert_eq!((answer.status, answer.bytes), (200, BODY as u64));
+                    meter.request(
+                        &pathway,
+                        &Outcome {
+                            class: RequestClass::Segment,
+                            success: true,
+                            status: answer.status,
+                            latency: answer.total,
+                            bytes: answer.bytes,
+                            cache: answer.cache,
+                        },
+                    );
                     count.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        tasks.join_all().await;
-    });
-    count.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
-}
-
-/// The least there is: write to all connections, read from all, on one thread.
-fn bare(address: SocketAddr) -> f64 {
-    let mut sockets: Vec<TcpStream> = (0..CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
-    for socket in &sockets {
-        socket.set_nodelay(true).unwrap();
-    }
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let mut buffer = [0; 4096];
-    let (mut count, began) = (0u64, Instant::now());
-    while began.elapsed() < LENGTH {
-        for socket in &mut sockets {
-            socket.write_all(request.as_bytes()).unwrap();
-        }
-        for socket in &mut sockets {
-            let mut left = BODY;
-            while left > 0 {
-                let got = socket.read(&mut buffer).unwrap();
-                // The head comes with the first bytes; its length is what is over.
-                left = left.saturating_sub(got);
+        let mut collect = tokio::time::interval(Duration::from_millis(100));
+        for tick in 1.. {
+            tokio::select! {
+                _ = collect.tick() => {}
+                joined = tasks.join_next() => {
+                    if joined.is_none() {
+                        break;
+                    }
+                }
             }
-            count += 1;
+            if tick % 10 == 0 {
+                std::hint::black_box(meter.take_second());
+            }
+            std::hint::black_box(meter.take_samples());
+        }
+    });
+    count.load(Ordering::Relaxed)
+}
+
+/// The least there is: an epoll loop that knows how long the answer will be.
+fn bare(address: SocketAddr) -> u64 {
+    let mut poll = Poll::new().unwrap();
+    let request = format!("GET /bytes/{BODY} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes();
+    let length = {
+        let mut probe = std::net::TcpStream::connect(address).unwrap();
+        probe.write_all(&request).unwrap();
+        let mut buffer = [0; 8192];
+        let mut length = 0;
+        while !buffer[..length].windows(4).any(|window| window == b"\r\n\r\n") || length < BODY {
+            length += probe.read(&mut buffer[length..]).unwrap();
+        }
+        length
+    };
+    let mut sockets: Vec<(TcpStream, usize)> = (0..CONNECTIONS)
+        .map(|index| {
+            let socket = std::net::TcpStream::connect(address).unwrap();
+            socket.set_nodelay(true).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let mut socket = TcpStream::from_std(socket);
+            poll.registry()
+                .register(&mut socket, Token(index), Interest::READABLE)
+                .unwrap();
+            socket.write_all(&request).unwrap();
+            (socket, length)
+        })
+        .collect();
+    let (mut events, mut buffer) = (Events::with_capacity(CONNECTIONS), [0; 8192]);
+    let (mut count, began) = (0, Instant::now());
+    while began.elapsed() < LENGTH {
+        poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
+        for event in &events {
+            let (socket, left) = &mut sockets[event.token().0];
+            match socket.read(&mut buffer) {
+                Ok(got) => {
+                    assert!(got > 0, "the server closed the connection");
+                    *left -= got;
+                    if *left == 0 {
+                        count += 1;
+                        *left = length;
+                        socket.write_all(&request).unwrap();
+                    }
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
         }
     }
-    count as f64 / began.elapsed().as_secs_f64()
+    count
 }
 
-fn wrk(address: SocketAddr) -> Option<f64> {
-    let output = Command::new("wrk")
-        .args([
-            "-t1",
-            &format!("-c{CONNECTIONS}"),
-            &format!("-d{}s", LENGTH.as_secs()),
-            &format!("http://{address}/"),
-        ])
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("Requests/sec:"))?
-        .trim()
-        .parse()
-        .ok()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn main() {
-    let address = server();
-    let mut ratios: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    for round in 1..=ROUNDS {
-        // Interleaved, so that a noisy neighbour hits all alike.
-        let (ours, bare, wrk) = (ours(address), bare(address), wrk(address));
-        println!("round {round}: viewer client {ours:.0}/s, bare loop {bare:.0}/s, wrk {wrk:.0?}/s");
-        ratios[0].push(ours / bare);
-        if let Some(wrk) = wrk {
-            ratios[1].push(ours / wrk);
+/// The product's viewers, players and all: as many as there were connections, on a stream that always has the next segment, and
+/// with no limit to what they buffer.
+fn viewers(address: SocketAddr, in_goose: bool) -> u64 {
+    let plan = AudiencePlan {
+        playback_url: Url::parse(&format!("http://{address}/play/flood-{BODY}/multivariant.m3u8")).unwrap(),
+        channel: "one".into(),
+        phases: vec![
+            PhaseTarget {
+                duration: Duration::from_millis(50),
+                viewers: CONNECTIONS as u32,
+            },
+            PhaseTarget {
+                duration: LENGTH - Duration::from_millis(50),
+                viewers: CONNECTIONS as u32,
+            },
+        ],
+        regions: vec![RegionSlice {
+            region: "east".into(),
+            share: 1,
+        }],
+        networks: vec![Network {
+            name: "lan".into(),
+            share: 1,
+            down_kbps: None,
+            rtt: Duration::ZERO,
+        }],
+        arrivals: Arrivals::Even,
+        seed: 1,
+        player: PlayerSettings {
+            buffer_goal: Duration::from_hours(100_000),
+            live_sync_durations: u32::MAX / 10,
+            connections_per_host: 1,
+            ..PlayerSettings::default()
+        },
+    };
+    let sink: Arc<dyn TelemetrySink> = Arc::new(NullSink);
+    let stop = CancellationToken::new();
+    let report = runtime().block_on(async {
+        let start = tokio::time::Instant::now();
+        if in_goose {
+            run_audience(plan, start, sink, stop).await
+        } else {
+            drive_audience(plan, start, sink, stop).await
         }
-    }
-    let [bare, wrk] = ratios;
-    println!("viewer client / bare loop: {:.2} (median of {ROUNDS})", median(bare));
-    if wrk.is_empty() {
-        println!("wrk is not installed");
-    } else {
-        println!("viewer client / wrk: {:.2} (median of {ROUNDS})", median(wrk));
-    }
+    });
+    let report = report.unwrap();
+    let errors: u64 = report.classes.values().map(|class| class.errors).sum();
+    assert_eq!((report.fatal, errors), (0, 0), "the run itself must be clean");
+    report.classes.values().map(|class| class.requests).sum()
 }
