@@ -165,7 +165,9 @@ async fn viewers_start_and_play() {
 #[tokio::test]
 async fn connections_are_kept() {
     let setup = setup(&["east"], true).await;
-    let report = setup.run(setup.plan(2, 3)).await.unwrap();
+    let mut plan = setup.plan(2, 3);
+    plan.player.connections_per_host = 1;
+    let report = setup.run(plan).await.unwrap();
     let requests: u64 = report.classes.values().map(|class| class.requests).sum();
     assert!(requests > 30, "{requests}");
     // One to the edge and one to the control host, each.

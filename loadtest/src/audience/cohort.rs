@@ -83,7 +83,7 @@ impl Cohort {
                 bits_per_second: network.down_kbps.map(|kbps| u64::from(kbps) * 1000),
                 rtt: network.rtt,
             };
-            tasks.spawn(watch(viewing, line, Arc::clone(&self.shared), stop.clone()));
+            tasks.spawn(watch(&viewing, line, Arc::clone(&self.shared), stop.clone()));
         }
         let mut deadline = None;
         while !tasks.is_empty() {

@@ -1,4 +1,4 @@
-//! A viewer's connections: one per host, one request at a time on each.
+//! A viewer's connections: one request at a time on each, and as many to a host as a browser opens.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http::{self, Access, Connection, FetchFailure, Method, Request, Response};
+use crate::http::{self, Access, Connection, FetchFailure, Method, Progress, Request, Response, Transferred};
 use crate::player::{Fetch, FetchId};
 
-/// Idle connections kept besides the busy ones. Steering, services and an edge fit; a pathway left behind goes.
-const MAX_LANES: usize = 4;
+/// Connections beyond which the one that was idle longest is closed: steering, services and an edge fit; a pathway left behind
+/// goes.
+const MAX_LANES: usize = 6;
 
 type Answer = Result<Response, FetchFailure>;
 type InFlight = Pin<Box<dyn Future<Output = (Option<Connection>, Answer)> + Send>>;
@@ -23,6 +24,7 @@ type InFlight = Pin<Box<dyn Future<Output = (Option<Connection>, Answer)> + Send
 pub(super) struct Lanes {
     access: Arc<Access>,
     start: Instant,
+    per_host: usize,
     open: Vec<Lane>,
 }
 
@@ -30,40 +32,50 @@ struct Lane {
     host: Box<str>,
     port: u16,
     connection: Option<Connection>,
+    /// How far the busy one is, where somebody may ask.
+    progress: Option<Arc<Progress>>,
     busy: Option<(Fetch, InFlight)>,
     queue: VecDeque<Fetch>,
     used: Instant,
 }
 
 impl Lanes {
-    /// No connection yet; `start` is the origin of the player's time.
-    pub(super) fn new(access: Arc<Access>, start: Instant) -> Self {
+    /// No connection yet; `start` is the origin of the player's time. `per_host` connections at most go to one host.
+    pub(super) fn new(access: Arc<Access>, start: Instant, per_host: usize) -> Self {
         Self {
             access,
             start,
+            per_host: per_host.max(1),
             open: Vec::new(),
         }
     }
 
-    /// Sends a request, or queues it behind the one on the same connection.
+    /// Sends a request on a connection that is free, on a new one, or behind others if there are enough.
     pub(super) fn send(&mut self, fetch: Fetch) {
         let index = self.lane(&fetch.url);
         self.open[index].queue.push_back(fetch);
         self.pump(index);
     }
 
-    /// Drops a request. If it was on its way its connection closes; returns it then.
-    pub(super) fn cancel(&mut self, id: FetchId) -> Option<Fetch> {
+    /// Drops a request. If it was on its way its connection closes; returns it then, with the bytes that are known to have come.
+    pub(super) fn cancel(&mut self, id: FetchId) -> Option<(Fetch, u64)> {
+        let bytes = self.progress(id).map_or(0, |seen| seen.bytes);
         for index in 0..self.open.len() {
             let lane = &mut self.open[index];
             lane.queue.retain(|fetch| fetch.id != id);
             if lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id) {
                 let dropped = lane.busy.take().map(|(fetch, _)| fetch);
                 self.pump(index);
-                return dropped;
+                return dropped.map(|fetch| (fetch, bytes));
             }
         }
         None
+    }
+
+    /// How far a request is; nothing if it is not on its way, or cannot be asked about.
+    pub(super) fn progress(&self, id: FetchId) -> Option<Transferred> {
+        let lane = self.open.iter().find(|lane| lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id))?;
+        lane.progress.as_ref().map(|progress| progress.look())
     }
 
     /// Whether nothing is on its way.
@@ -102,10 +114,12 @@ impl Lanes {
     fn lane(&mut self, url: &Url) -> usize {
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(0);
-        if let Some(index) = self
-            .open
-            .iter()
-            .position(|lane| *lane.host == *host && lane.port == port)
+        let same = |lane: &Lane| *lane.host == *host && lane.port == port;
+        let there = || self.open.iter().enumerate().filter(|(_, lane)| same(lane));
+        // A free one has the shortest queue. Of several the first, so that the last ones fall idle and close.
+        let shortest = there().min_by_key(|(_, lane)| (lane.busy.is_some(), lane.queue.len()));
+        if let Some((index, lane)) = shortest
+            && (lane.busy.is_none() || there().count() >= self.per_host)
         {
             return index;
         }
@@ -121,10 +135,13 @@ impl Lanes {
                 self.open.swap_remove(oldest);
             }
         }
+        // Two or three it will be: room for more would be a good part of what an idle viewer holds.
+        self.open.reserve_exact(1);
         self.open.push(Lane {
             host: host.into(),
             port,
             connection: None,
+            progress: None,
             busy: None,
             queue: VecDeque::new(),
             used: Instant::now(),
@@ -139,6 +156,10 @@ impl Lanes {
             return;
         }
         let Some(fetch) = lane.queue.pop_front() else { return };
+        if lane.queue.is_empty() {
+            // A place to queue is needed seldom.
+            lane.queue = VecDeque::new();
+        }
         // Waiting behind this viewer's own request is not the server's doing: due once the connection is free.
         let due = (self.start + fetch.due).max(lane.used.min(Instant::now()));
         let request = Request {
@@ -147,13 +168,15 @@ impl Lanes {
             } else {
                 Method::Get
             },
-            url: fetch.url.clone(),
+            url: Arc::clone(&fetch.url),
             body: fetch.post.clone().unwrap_or_default(),
             bearer: fetch.bearer.as_deref().map(str::to_owned),
             capture: fetch.capture,
             due,
             deadlines: fetch.deadlines,
+            progress: fetch.watched.then(Arc::default),
         };
+        lane.progress.clone_from(&request.progress);
         let (mut slot, access) = (lane.connection.take(), Arc::clone(&self.access));
         let future = Box::pin(async move {
             let answer = http::fetch(&mut slot, request, &access).await;

@@ -9,7 +9,9 @@ pub mod interrupt;
 mod lanes;
 mod run;
 mod schedule;
+mod solo;
 mod viewer;
 
 pub use run::{AudienceError, AudienceReport, ClassReport, drive_audience, run_audience};
 pub use schedule::{Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice, Schedule, Viewing};
+pub use solo::{Glimpse, SoloSession, watch_alone};

@@ -131,7 +131,7 @@ pub async fn drive_audience(
 struct Stage {
     cohorts: Vec<Cohort>,
     meters: Vec<Arc<Meter>>,
-    schedule: Schedule,
+    schedule: Arc<Schedule>,
     start: Instant,
 }
 
@@ -148,7 +148,7 @@ impl Stage {
         if plan.regions.is_empty() || plan.networks.is_empty() {
             return Err(AudienceError::Empty("no region or no network"));
         }
-        let schedule = Schedule::draw(plan);
+        let schedule = Arc::new(Schedule::draw(plan));
         if schedule.viewings.is_empty() {
             return Err(AudienceError::Empty("no phase has viewers"));
         }
@@ -171,7 +171,7 @@ impl Stage {
                         meter: Arc::clone(meter),
                         sink: Arc::clone(sink),
                         channel: Arc::clone(&plan.channel),
-                        url,
+                        url: Arc::new(url),
                     }),
                     viewings: schedule
                         .viewings
@@ -196,7 +196,7 @@ impl Stage {
         let (stop, meters, schedule, start) = (
             CancellationToken::new(),
             self.meters.clone(),
-            self.schedule.clone(),
+            Arc::clone(&self.schedule),
             self.start,
         );
         let stopped = stop.clone();
@@ -289,11 +289,7 @@ fn total(reports: &[CohortReport], meters: &[Arc<Meter>], goose: Option<GooseMet
     let mut classes: BTreeMap<RequestClass, crate::telemetry::ClassTotals> = BTreeMap::new();
     for meter in meters {
         for (class, totals) in meter.totals() {
-            let entry = classes.entry(class).or_default();
-            entry.requests += totals.requests;
-            entry.errors += totals.errors;
-            entry.bytes += totals.bytes;
-            entry.latency.merge(&totals.latency);
+            classes.entry(class).or_default().merge(&totals);
         }
     }
     AudienceReport {

@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub sink: Arc<dyn TelemetrySink>,
     pub channel: Arc<str>,
     /// With the region's hint.
-    pub url: url::Url,
+    pub url: Arc<url::Url>,
 }
 
 /// A viewer's access network.
@@ -34,18 +34,25 @@ pub(super) struct Line {
 }
 
 /// Watches from arrival until the plan, the stream, a fatal error or `stop` ends it.
-pub(super) async fn watch(viewing: Viewing, line: Line, shared: Arc<Shared>, stop: CancellationToken) -> SessionEnd {
+///
+/// Not an `async fn`: its arguments would lie in the task beside what is made of them, for every viewer.
+pub(super) fn watch(
+    viewing: &Viewing,
+    line: Line,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> impl Future<Output = SessionEnd> + Send + use<> {
     let access = Arc::new(Access::new(line.bits_per_second, line.rtt));
     let identity = Identity {
         viewer: viewing.viewer,
         channel: Arc::clone(&shared.channel),
-        url: shared.url.clone(),
+        url: Arc::clone(&shared.url),
         seed: viewing.seed,
     };
     let mut session = Session {
         viewer: viewing.viewer,
         player: Player::new(identity, Arc::clone(&shared.settings)),
-        lanes: Lanes::new(access, shared.start),
+        lanes: Lanes::new(access, shared.start, shared.settings.connections_per_host),
         seen: None,
         end: None,
         shared,
@@ -56,25 +63,34 @@ pub(super) async fn watch(viewing: Viewing, line: Line, shared: Arc<Shared>, sto
         network: line.name,
     });
     session.tell(Event::Start);
-
     let leave = session.shared.start + viewing.leave;
-    let stopped = stop.cancelled();
-    tokio::pin!(stopped);
-    while session.end.is_none() {
-        let wake = session.player.next_wake().map(|wake| session.shared.start + wake);
-        let deadline = wake.map_or(leave, |wake| wake.min(leave));
-        let idle = session.lanes.is_idle();
-        tokio::select! {
-            biased;
-            () = &mut stopped => session.tell(Event::Stop),
-            (fetch, answer) = session.lanes.next(), if !idle => session.answered(&fetch, answer),
-            () = sleep_until(deadline) => {
-                session.shared.meter.lateness(deadline.elapsed());
-                session.tell(if deadline >= leave { Event::Stop } else { Event::Wake });
+    async move {
+        let stopped = stop.cancelled();
+        tokio::pin!(stopped);
+        // One alarm for the whole session: setting it later is cheap.
+        let alarm = sleep_until(leave);
+        tokio::pin!(alarm);
+        while session.end.is_none() {
+            let wake = session.player.next_wake().map(|wake| session.shared.start + wake);
+            let deadline = wake.map_or(leave, |wake| wake.min(leave));
+            if alarm.deadline() != deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            let idle = session.lanes.is_idle();
+            tokio::select! {
+                biased;
+                () = &mut stopped => session.tell(Event::Stop),
+                (fetch, answer) = session.lanes.next(), if !idle => session.answered(&fetch, answer),
+                () = &mut alarm => {
+                    session.shared.meter.lateness(deadline.elapsed());
+                    let wake = wake_of(&session.player, &session.lanes, session.shared.start.elapsed());
+                    session.tell(if deadline >= leave { Event::Stop } else { wake });
+                }
             }
         }
+        // Not by value: the task would hold a second session for it.
+        session.leave(stop.is_cancelled()).await
     }
-    session.leave(stop.is_cancelled()).await
 }
 
 struct Session {
@@ -94,9 +110,9 @@ impl Session {
             match action {
                 Action::Fetch(fetch) => self.lanes.send(fetch),
                 Action::Cancel(id) => {
-                    if let Some(fetch) = self.lanes.cancel(id) {
+                    if let Some((fetch, bytes)) = self.lanes.cancel(id) {
                         let latency = now.saturating_sub(fetch.due);
-                        self.meter(&fetch, false, 0, latency, 0, None);
+                        self.meter(&fetch, false, 0, latency, bytes, None);
                     }
                 }
                 Action::Report(event) => {
@@ -112,7 +128,7 @@ impl Session {
     }
 
     fn answered(&mut self, fetch: &Fetch, answer: Result<Response, FetchFailure>) {
-        let event = match answer {
+        match &answer {
             Ok(response) => {
                 let success = (200..300).contains(&response.status);
                 self.meter(
@@ -123,29 +139,10 @@ impl Session {
                     response.bytes,
                     response.cache,
                 );
-                Event::Fetched(
-                    fetch.id,
-                    Fetched {
-                        status: response.status,
-                        body: response.body,
-                        bytes: response.bytes,
-                        first_byte: response.network_first_byte,
-                        total: response.network_total,
-                        url: response.url,
-                    },
-                )
             }
-            Err(failure) => {
-                self.meter(fetch, false, 0, failure.elapsed, failure.bytes, None);
-                Event::Failed(
-                    fetch.id,
-                    Failure {
-                        kind: kind_of(&failure.error),
-                        bytes: failure.bytes,
-                    },
-                )
-            }
-        };
+            Err(failure) => self.meter(fetch, false, 0, failure.elapsed, failure.bytes, None),
+        }
+        let event = event_of(fetch, answer);
         self.tell(event);
     }
 
@@ -197,7 +194,7 @@ impl Session {
     }
 
     /// Lets what is on its way arrive, so that both sides count the same, then closes everything.
-    async fn leave(mut self, hurry: bool) -> SessionEnd {
+    async fn leave(&mut self, hurry: bool) -> SessionEnd {
         self.lanes.clear_queues();
         let grace = if hurry { LEAVE_GRACE / 4 } else { LEAVE_GRACE };
         let deadline = Instant::now() + grace;
@@ -230,6 +227,37 @@ impl Drop for Session {
         if let Some((pathway, state)) = self.seen.take() {
             self.shared.meter.viewer(Some((&pathway, state)), None);
         }
+    }
+}
+
+/// What the player is told when a time it asked for has come.
+pub(super) fn wake_of(player: &Player, lanes: &Lanes, now: Duration) -> Event {
+    let curious = player.curious(now);
+    let seen = curious.and_then(|id| lanes.progress(id).map(|seen| (id, seen)));
+    seen.map_or(Event::Wake, |(id, seen)| Event::Progress(id, seen))
+}
+
+/// What the player is told of an answer.
+pub(super) fn event_of(fetch: &Fetch, answer: Result<Response, FetchFailure>) -> Event {
+    match answer {
+        Ok(response) => Event::Fetched(
+            fetch.id,
+            Fetched {
+                status: response.status,
+                body: response.body,
+                bytes: response.bytes,
+                first_byte: response.network_first_byte,
+                total: response.network_total,
+                url: response.url,
+            },
+        ),
+        Err(failure) => Event::Failed(
+            fetch.id,
+            Failure {
+                kind: kind_of(&failure.error),
+                bytes: failure.bytes,
+            },
+        ),
     }
 }
 

@@ -1,14 +1,16 @@
 //! One request, from the instant it is due to the last byte of its response.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
 use super::head::{CacheStatus, Head, HeadError, MAX_HEAD, parse_head};
 use super::stream::Stream;
-use super::{Access, BodyError, BodyReader, Deadlines};
+use super::{Access, BodyError, BodyReader, Deadlines, Framing, Progress, Transferred};
 
 /// Most redirects followed.
 const MAX_REDIRECTS: u8 = 5;
@@ -28,7 +30,7 @@ pub struct Request {
     /// Method.
     pub method: Method,
     /// Absolute `http` URL.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// JSON body of a `Post`.
     pub body: Vec<u8>,
     /// Bearer token, where needed.
@@ -39,12 +41,20 @@ pub struct Request {
     pub due: Instant,
     /// Limits.
     pub deadlines: Deadlines,
+    /// Kept up to date with what has come, for somebody who looks on.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Request {
     /// A `GET` whose body is drained.
     #[must_use]
     pub fn get(url: Url, due: Instant) -> Self {
+        Self::get_shared(Arc::new(url), due)
+    }
+
+    /// The same, of a URL that is asked for again and again.
+    #[must_use]
+    pub fn get_shared(url: Arc<Url>, due: Instant) -> Self {
         Self {
             method: Method::Get,
             url,
@@ -53,6 +63,7 @@ impl Request {
             capture: 0,
             due,
             deadlines: Deadlines::default(),
+            progress: None,
         }
     }
 }
@@ -79,7 +90,7 @@ pub struct Response {
     /// Whether an open connection was used.
     pub reused: bool,
     /// The URL that answered, after redirects.
-    pub url: Url,
+    pub url: Arc<Url>,
 }
 
 /// Why a request failed.
@@ -152,10 +163,10 @@ pub struct Connection {
     authority: Authority,
 }
 
-/// Host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Host and port of an `http` URL, as the `Host` header has them.
+#[derive(Debug)]
 struct Authority {
-    host: String,
+    text: Box<str>,
     port: u16,
 }
 
@@ -167,11 +178,19 @@ impl Authority {
         let host = url
             .host_str()
             .ok_or_else(|| HttpError::Resolve(io::ErrorKind::InvalidInput.into()))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_or_known_default().unwrap_or(80);
         Ok(Self {
-            host: host.to_owned(),
-            port: url.port_or_known_default().unwrap_or(80),
+            text: format!("{host}:{port}").into(),
+            port,
         })
+    }
+
+    fn serves(&self, url: &Url) -> bool {
+        let rest = url.host_str().and_then(|host| self.text.strip_prefix(host));
+        // What follows the host is the port, or else this is the beginning of a longer name.
+        url.scheme() == "http"
+            && url.port_or_known_default() == Some(self.port)
+            && rest.is_some_and(|rest| rest.starts_with(':'))
     }
 }
 
@@ -195,7 +214,7 @@ pub async fn fetch(
             return Ok(response);
         };
         match request.url.join(&location) {
-            Ok(url) => request.url = url,
+            Ok(url) => request.url = Arc::new(url),
             Err(_) => break,
         }
         if !matches!(head.status, 307 | 308) {
@@ -217,14 +236,15 @@ async fn exchange(
     access: &Access,
     bytes: &mut u64,
 ) -> Result<(Head, Response), HttpError> {
-    let authority = Authority::of(&request.url)?;
     let started = Instant::now();
-    let mut connection = slot.take().filter(|connection| connection.authority == authority);
+    let mut connection = slot
+        .take()
+        .filter(|connection| connection.authority.serves(&request.url));
     loop {
         let reused = connection.is_some();
         let mut open = match connection.take() {
             Some(open) => open,
-            None => connect(&authority, access, started + request.deadlines.connect).await?,
+            None => connect(&request.url, access, started + request.deadlines.connect).await?,
         };
         let mut transfer = Transfer {
             request,
@@ -247,10 +267,11 @@ async fn exchange(
     }
 }
 
-async fn connect(authority: &Authority, access: &Access, deadline: Instant) -> Result<Connection, HttpError> {
+async fn connect(url: &Url, access: &Access, deadline: Instant) -> Result<Connection, HttpError> {
+    let authority = Authority::of(url)?;
     let connecting = async {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let addresses = tokio::net::lookup_host((authority.host.as_str(), authority.port))
+        let addresses = tokio::net::lookup_host(&*authority.text)
             .await
             .map_err(HttpError::Resolve)?;
         for address in addresses {
@@ -259,19 +280,17 @@ async fn connect(authority: &Authority, access: &Access, deadline: Instant) -> R
                     if !access.rtt().is_zero() {
                         tokio::time::sleep(access.rtt()).await;
                     }
-                    return Ok(Connection {
-                        stream,
-                        authority: authority.clone(),
-                    });
+                    return Ok(stream);
                 }
                 Err(error) => last = error,
             }
         }
         Err(HttpError::Connect(last))
     };
-    timeout_at(deadline, connecting)
+    let stream = timeout_at(deadline, connecting)
         .await
-        .map_err(|_| HttpError::ConnectTimeout)?
+        .map_err(|_| HttpError::ConnectTimeout)??;
+    Ok(Connection { stream, authority })
 }
 
 /// The state of one exchange on one connection.
@@ -292,44 +311,49 @@ impl Transfer<'_> {
     async fn run(&mut self, open: &mut Connection, bytes: &mut u64) -> Result<(Head, Response), HttpError> {
         let limits = self.request.deadlines;
         let total = self.started + limits.total;
-        let first_byte_deadline = (Instant::now() + limits.first_byte).min(total);
+        // The clock is read once where once is enough.
+        let connected = if self.reused { self.started } else { Instant::now() };
+        let mut deadline = (connected + limits.first_byte).min(total);
         if !self.access.rtt().is_zero() {
             tokio::time::sleep(self.access.rtt()).await;
         }
-        timeout_at(
-            first_byte_deadline,
-            open.stream.write_all(&encode(self.request, &open.authority)),
-        )
-        .await
-        .map_err(|_| HttpError::FirstByteTimeout)?
-        .map_err(HttpError::Closed)?;
+        let rest = open
+            .stream
+            .send_now(|out| encode(out, self.request, &open.authority))
+            .map_err(HttpError::Closed)?;
+        if let Some(rest) = rest {
+            timeout_at(deadline, open.stream.write_all(&rest))
+                .await
+                .map_err(|_| HttpError::FirstByteTimeout)?
+                .map_err(HttpError::Closed)?;
+        }
 
         let mut parsed = Parsed::new(self.request.capture);
         let mut first_byte = None;
-        while !parsed.is_done() {
-            let deadline = if first_byte.is_some() {
-                (Instant::now() + limits.stall).min(total)
-            } else {
-                first_byte_deadline
+        let mut alarm = pin!(sleep_until(deadline));
+        let now = loop {
+            let read = match self.allowance(deadline).await {
+                Some(allowance) => {
+                    let consume = |data: &[u8]| parsed.feed(data);
+                    open.stream
+                        .read_by(allowance, deadline, alarm.as_mut(), consume)
+                        .await
+                }
+                None => Ok(None),
             };
-            let reading = async {
-                let allowance = self.access.allowance().await;
-                open.stream
-                    .read_with(allowance.unwrap_or(usize::MAX), |data| parsed.feed(data))
-                    .await
-            };
-            let count = match timeout_at(deadline, reading).await {
-                Ok(Ok(count)) => count,
-                Ok(Err(error)) if parsed.head.is_none() => return Err(HttpError::Closed(error)),
-                Ok(Err(_)) => 0,
-                Err(_) => {
+            let count = match read {
+                Ok(Some(count)) => count,
+                Err(error) if parsed.head.is_none() => return Err(HttpError::Closed(error)),
+                Err(_) => 0,
+                Ok(None) => {
                     *bytes += parsed.bytes;
                     return Err(timed_out(first_byte.is_some(), deadline >= total));
                 }
             };
             self.access.take(count);
+            let now = Instant::now();
             if count > 0 && first_byte.is_none() {
-                first_byte = Some(Instant::now());
+                first_byte = Some(now);
                 self.received = true;
             }
             let outcome = if count == 0 { parsed.close() } else { parsed.check() };
@@ -337,9 +361,21 @@ impl Transfer<'_> {
                 *bytes += parsed.bytes;
                 return Err(error);
             }
-        }
+            if parsed.is_done() {
+                break now;
+            }
+            if let Some(progress) = &self.request.progress {
+                progress.note(Transferred {
+                    bytes: *bytes + parsed.bytes,
+                    length: parsed.length(),
+                    first_byte: first_byte.map(|at| at.saturating_duration_since(self.started)),
+                });
+            }
+            if first_byte.is_some() {
+                deadline = (now + limits.stall).min(total);
+            }
+        };
         *bytes += parsed.bytes;
-        let now = Instant::now();
         let first_byte = first_byte.unwrap_or(now);
         let (mut head, body, extra) = parsed.finish()?;
         head.keep_alive &= !extra;
@@ -353,9 +389,17 @@ impl Transfer<'_> {
             body,
             cache: head.cache,
             reused: self.reused,
-            url: self.request.url.clone(),
+            url: Arc::clone(&self.request.url),
         };
         Ok((head, response))
+    }
+
+    /// How much may be read, once anything may; `None` if that is not by `deadline`.
+    async fn allowance(&self, deadline: Instant) -> Option<usize> {
+        if !self.access.is_shaped() {
+            return Some(usize::MAX);
+        }
+        timeout_at(deadline, self.access.allowance()).await.ok()
     }
 }
 
@@ -367,25 +411,18 @@ fn timed_out(answered: bool, total: bool) -> HttpError {
     }
 }
 
-fn encode(request: &Request, authority: &Authority) -> Vec<u8> {
+fn encode(out: &mut Vec<u8>, request: &Request, authority: &Authority) {
     use std::io::Write as _;
-    let mut out = Vec::with_capacity(256 + request.body.len());
-    let method = match request.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
+    let method: &str = match request.method {
+        Method::Get => "GET ",
+        Method::Post => "POST ",
     };
     let path = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = if authority.host.contains(':') {
-        format!("[{}]", authority.host)
-    } else {
-        authority.host.clone()
-    };
+    let line_end = "\r\nUser-Agent: showrunner-viewer\r\nAccept: */*\r\n";
+    for part in [method, path, " HTTP/1.1\r\nHost: ", &authority.text, line_end] {
+        out.extend_from_slice(part.as_bytes());
+    }
     // Writing to a `Vec` cannot fail.
-    let _ = write!(
-        out,
-        "{method} {path} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: showrunner-viewer\r\nAccept: */*\r\n",
-        authority.port
-    );
     if let Some(token) = &request.bearer {
         let _ = write!(out, "Authorization: Bearer {token}\r\n");
     }
@@ -398,7 +435,6 @@ fn encode(request: &Request, authority: &Authority) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&request.body);
-    out
 }
 
 /// What has come of a response.
@@ -420,12 +456,20 @@ impl Parsed {
         Self {
             head: None,
             partial: Vec::new(),
-            reader: BodyReader::new(super::Framing::None),
+            reader: BodyReader::new(Framing::None),
             capture,
             body: Vec::new(),
             bytes: 0,
             extra: false,
             error: None,
+        }
+    }
+
+    /// Content length, where the server gave one.
+    fn length(&self) -> Option<u64> {
+        match self.head.as_ref()?.framing {
+            Framing::Length(length) => Some(length),
+            _ => None,
         }
     }
 
@@ -474,6 +518,10 @@ impl Parsed {
             used += length;
             if (100..200).contains(&head.status) {
                 continue;
+            }
+            if let Framing::Length(length) = head.framing {
+                let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(self.capture);
+                self.body.reserve_exact(wanted);
             }
             self.reader = BodyReader::new(head.framing);
             self.head = Some(head);

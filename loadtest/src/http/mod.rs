@@ -10,6 +10,7 @@ mod body;
 mod deadline;
 mod fetch;
 mod head;
+mod progress;
 mod shape;
 mod stream;
 
@@ -17,4 +18,5 @@ pub use body::{BodyError, BodyReader, Framing};
 pub use deadline::Deadlines;
 pub use fetch::{Connection, FetchFailure, HttpError, Method, Request, Response, fetch};
 pub use head::{CacheStatus, Head, HeadError, MAX_HEAD, parse_head};
+pub use progress::{Progress, Transferred};
 pub use shape::{Access, TokenBucket};

@@ -92,17 +92,22 @@ impl Access {
         self.receive_buffer
     }
 
-    /// Waits until something may be read; `None` where the line is not shaped.
-    pub(super) async fn allowance(&self) -> Option<usize> {
-        let bucket = self.bucket.as_ref()?;
+    /// Whether bandwidth is limited.
+    pub(super) fn is_shaped(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// Waits until something may be read, and says how much.
+    pub(super) async fn allowance(&self) -> usize {
+        let Some(bucket) = &self.bucket else { return usize::MAX };
         loop {
             let now = self.origin.elapsed();
             let answer = match bucket.lock() {
                 Ok(mut bucket) => bucket.allowance(now),
-                Err(_) => return None,
+                Err(_) => return usize::MAX,
             };
             match answer {
-                Ok(bytes) => return Some(bytes),
+                Ok(bytes) => return bytes,
                 Err(wait) => tokio::time::sleep(wait).await,
             }
         }

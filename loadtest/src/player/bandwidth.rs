@@ -41,8 +41,10 @@ pub struct BandwidthEstimator {
     initial: f64,
 }
 
-/// A transfer shorter than this says more about the clock than about the line.
-const MIN_TRANSFER: Duration = Duration::from_millis(50);
+/// A transfer shorter than this says more about the clock than about the line, …
+const MIN_TRANSFER: f64 = 0.05;
+/// … unless it was that of a small segment: no line is believed to be faster than this, in bytes per second.
+const MAX_RATE: f64 = 100_000_000.0;
 /// Time to first byte assumed before one was measured.
 const INITIAL_FIRST_BYTE: Duration = Duration::from_millis(100);
 
@@ -60,15 +62,42 @@ impl BandwidthEstimator {
 
     /// A segment of `bytes` took `total`, of which `first_byte` was waiting.
     pub fn sample(&mut self, bytes: u64, first_byte: Duration, total: Duration) {
+        if bytes == 0 {
+            return;
+        }
+        self.sample_first_byte(first_byte);
+        self.sample_transfer(bytes, first_byte, total);
+    }
+
+    /// `bytes` took `total`, of which `first_byte` was waiting and is not news.
+    pub fn sample_transfer(&mut self, bytes: u64, first_byte: Duration, total: Duration) {
         let waited = first_byte.min(self.first_byte());
-        let transfer = total.saturating_sub(waited).max(MIN_TRANSFER).as_secs_f64();
+        let shortest = MIN_TRANSFER.min(bytes as f64 / MAX_RATE);
+        let transfer = total.saturating_sub(waited).as_secs_f64().max(shortest);
         let bits_per_second = bytes as f64 * 8.0 / transfer;
         self.fast.sample(transfer, bits_per_second);
         self.slow.sample(transfer, bits_per_second);
+    }
+
+    /// A first byte took so long.
+    pub fn sample_first_byte(&mut self, first_byte: Duration) {
         let seconds = first_byte.as_secs_f64();
         // hls.js weighs short waits more: a slow first byte is mostly a cache miss.
         let weight = std::f64::consts::SQRT_2 * (-seconds * seconds / 2.0).exp();
         self.first_byte.sample(weight, seconds.max(0.005));
+    }
+
+    /// Forgets what was measured and assumes `initial` bit/s.
+    pub fn restart(&mut self, initial: f64) {
+        *self = Self {
+            initial,
+            ..Self::new(0)
+        };
+    }
+
+    /// Raises the first guess to `bits_per_second`, if nothing was measured yet.
+    pub fn expect(&mut self, bits_per_second: f64) {
+        self.initial = self.initial.max(bits_per_second);
     }
 
     /// Bits per second: the lower of both averages.
@@ -103,6 +132,21 @@ mod tests {
             "{}",
             estimator.estimate()
         );
+    }
+
+    #[test]
+    fn a_small_segment_may_be_quick() {
+        let mut estimator = BandwidthEstimator::new(500_000);
+        estimator.sample(50_000, Duration::ZERO, Duration::from_millis(4));
+        assert!(
+            (estimator.estimate() - 100_000_000.0).abs() < 1.0,
+            "{}",
+            estimator.estimate()
+        );
+        estimator.restart(300_000.0);
+        assert!((estimator.estimate() - 300_000.0).abs() < 1.0);
+        estimator.expect(200_000.0);
+        assert!((estimator.estimate() - 300_000.0).abs() < 1.0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::http::Deadlines;
+use crate::http::{Deadlines, Transferred};
 use crate::telemetry::{ErrorKind, RequestClass, SessionEvent};
 
 /// Names a fetch within one player.
@@ -23,6 +23,8 @@ pub enum Event {
     Fetched(FetchId, Fetched),
     /// A fetch failed.
     Failed(FetchId, Failure),
+    /// A time asked for by [`super::Player::next_wake`] has come, and the fetch that [`super::Player::curious`] names is so far.
+    Progress(FetchId, Transferred),
     /// The viewer leaves.
     Stop,
 }
@@ -41,7 +43,7 @@ pub struct Fetched {
     /// From sending the request to the last byte.
     pub total: Duration,
     /// The URL that answered, after redirects.
-    pub url: Url,
+    pub url: Arc<Url>,
 }
 
 /// Why there was no answer.
@@ -74,7 +76,7 @@ pub struct Fetch {
     /// What it is for.
     pub class: RequestClass,
     /// Where.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// JSON to `POST`; `GET` without.
     pub post: Option<Vec<u8>>,
     /// Bearer token.
@@ -87,4 +89,6 @@ pub struct Fetch {
     pub deadlines: Deadlines,
     /// Pathway it belongs to; empty for what has none.
     pub pathway: Arc<str>,
+    /// Whether the player may ask how far it is.
+    pub watched: bool,
 }

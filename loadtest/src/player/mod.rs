@@ -8,6 +8,7 @@ mod bandwidth;
 mod event;
 mod job;
 mod machine;
+mod memo;
 mod playback;
 mod playlist;
 mod services;

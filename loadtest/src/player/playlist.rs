@@ -41,7 +41,7 @@ pub struct Multivariant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SteeringTag {
     /// Where to poll.
-    pub server: Url,
+    pub server: Arc<Url>,
     /// Where to start.
     pub pathway: Option<String>,
 }
@@ -53,6 +53,8 @@ pub struct Pathway {
     pub id: Arc<str>,
     /// Sorted by bandwidth.
     pub rungs: Vec<Rung>,
+    /// Bandwidth of the one that is listed first: what the publisher takes players to be good for.
+    pub first_listed: u64,
 }
 
 /// One variant with its audio.
@@ -63,9 +65,9 @@ pub struct Rung {
     /// Average bit/s.
     pub average: Option<u64>,
     /// Video media playlist.
-    pub video: Url,
+    pub video: Arc<Url>,
     /// Audio media playlist, where audio is separate.
-    pub audio: Option<Url>,
+    pub audio: Option<Arc<Url>>,
 }
 
 impl Rung {
@@ -75,7 +77,7 @@ impl Rung {
         Self {
             bandwidth,
             average: None,
-            video: Url::parse("http://h/v.m3u8").expect("valid"),
+            video: Arc::new(Url::parse("http://h/v.m3u8").expect("valid")),
             audio: None,
         }
     }
@@ -113,6 +115,7 @@ impl Multivariant {
                 Some(pathway) => pathway.rungs.push(rung),
                 None => pathways.push(Pathway {
                     id: id.into(),
+                    first_listed: rung.bandwidth,
                     rungs: vec![rung],
                 }),
             }
@@ -171,8 +174,9 @@ fn text(value: &QuotedOrUnquoted) -> &str {
     }
 }
 
-fn join(base: &Url, reference: &str) -> Result<Url, PlaylistError> {
+fn join(base: &Url, reference: &str) -> Result<Arc<Url>, PlaylistError> {
     base.join(reference)
+        .map(Arc::new)
         .map_err(|_| PlaylistError::Uri(reference.chars().take(200).collect()))
 }
 

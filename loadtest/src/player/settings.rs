@@ -13,13 +13,15 @@ pub struct PlayerSettings {
     pub live_sync_durations: u32,
     /// Stop fetching ahead once this much is buffered.
     pub buffer_goal: Duration,
-    /// Estimate before the first measurement, in bit/s.
+    /// Least estimate before the first measurement, in bit/s. The rung that is listed first raises it to its own bandwidth…
     pub initial_bandwidth: u64,
+    /// …but not above this, in bit/s.
+    pub initial_bandwidth_max: u64,
     /// Share of the estimate a rung may need if it is not above the current one.
     pub down_factor: f64,
     /// Share of the estimate a higher rung may need.
     pub up_factor: f64,
-    /// Buffer starvation accepted when no rung loads in time.
+    /// Buffer starvation accepted when no rung loads in time, a segment's length at most.
     pub starvation: Duration,
     /// How long a failed pathway is avoided.
     pub pathway_penalty: Duration,
@@ -33,6 +35,9 @@ pub struct PlayerSettings {
     /// Retries on one pathway before another is tried. hls.js retries fragments 4 + 6 times; with a pathway at hand
     /// players for live events are tuned to leave sooner.
     pub retry: RetryPolicy,
+    /// Connections to one host at a time, as browsers have them over HTTP/1.1: video, audio and playlists share the line instead
+    /// of waiting for each other, and what is measured of the line is a share of it.
+    pub connections_per_host: usize,
     /// Give up once every pathway has failed for this long.
     pub fatal_after: Duration,
     /// Services that playback calls.
@@ -45,6 +50,7 @@ impl Default for PlayerSettings {
             live_sync_durations: 3,
             buffer_goal: Duration::from_secs(30),
             initial_bandwidth: 500_000,
+            initial_bandwidth_max: 5_000_000,
             down_factor: 0.95,
             up_factor: 0.7,
             starvation: Duration::from_secs(4),
@@ -56,6 +62,7 @@ impl Default for PlayerSettings {
                 ..Deadlines::default()
             },
             retry: RetryPolicy::default(),
+            connections_per_host: 6,
             fatal_after: Duration::from_secs(30),
             services: Services::default(),
         }

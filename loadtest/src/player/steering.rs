@@ -66,7 +66,7 @@ impl SteeringManifest {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pathways {
     /// Where to poll; `None` without steering.
-    pub server: Option<Url>,
+    pub server: Option<Arc<Url>>,
     pub ttl: Duration,
     /// Every known pathway, best first.
     order: Vec<Arc<str>>,
@@ -77,7 +77,7 @@ pub(super) struct Pathways {
 }
 
 impl Pathways {
-    pub(super) fn new(known: impl Iterator<Item = Arc<str>>, server: Option<Url>, ttl: Duration) -> Self {
+    pub(super) fn new(known: impl Iterator<Item = Arc<str>>, server: Option<Arc<Url>>, ttl: Duration) -> Self {
         let order: Vec<Arc<str>> = known.collect();
         Self {
             server,
@@ -93,8 +93,9 @@ impl Pathways {
         self.ttl = manifest.ttl();
         if let (Some(server), Some(reload)) = (&self.server, &manifest.reload_uri)
             && let Ok(next) = server.join(reload)
+            && **server != next
         {
-            self.server = Some(next);
+            self.server = Some(Arc::new(next));
         }
         let (mut named, mut rest): (Vec<_>, Vec<_>) = self
             .order
@@ -142,7 +143,7 @@ impl Pathways {
 
     /// The poll URL with the parameters the specification asks for.
     pub(super) fn poll(&self, current: &str, bandwidth: f64) -> Option<Url> {
-        let mut url = self.server.clone()?;
+        let mut url = Url::clone(self.server.as_ref()?);
         let kept: Vec<(String, String)> = url
             .query_pairs()
             .filter(|(key, _)| key != "_HLS_pathway" && key != "_HLS_throughput")
@@ -170,7 +171,7 @@ mod tests {
         let known = ["a", "b", "c"].into_iter().map(Arc::from);
         Pathways::new(
             known,
-            Some(Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap()),
+            Some(Arc::new(Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap())),
             s(300),
         )
     }

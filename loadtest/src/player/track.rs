@@ -1,6 +1,6 @@
 //! One rendition being played: its playlist, what comes next, and what lies in its buffer.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -18,17 +18,39 @@ pub(super) enum TrackKind {
     Audio,
 }
 
+/// An initialisation section, as a playlist names it.
+#[derive(Clone, Debug)]
+pub(super) struct Init {
+    base: Arc<Url>,
+    map: Arc<str>,
+}
+
+impl Init {
+    /// Its URL, if it has one.
+    pub(super) fn url(&self) -> Option<Url> {
+        self.base.join(&self.map).ok()
+    }
+
+    /// Whether both are at the same URL. Almost always told without making it.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let same = self.map == other.map && (Arc::ptr_eq(&self.base, &other.base) || self.base == other.base);
+        same || self.url() == other.url()
+    }
+}
+
 /// One rendition.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     /// Its media playlist.
-    pub uri: Url,
+    pub uri: Arc<Url>,
     pub playlist: Job,
     pub segment: Job,
     /// Base of segment URIs: where the playlist came from. `None` until it did.
-    base: Option<Url>,
-    /// Known segments from `next` on.
-    upcoming: VecDeque<Segment>,
+    base: Option<Arc<Url>>,
+    /// What the playlist said, shared by all that loaded the same. `None` until it came.
+    list: Option<Arc<MediaPlaylist>>,
+    /// Where in it the known segments from `next` on begin.
+    from: usize,
     target: Duration,
     ended: bool,
     edges: Option<(u64, u64)>,
@@ -41,8 +63,10 @@ pub(super) struct Track {
     /// Media that the other track jumped over and this one must, too.
     debt: Duration,
     last_duration: Duration,
-    /// Initialisation section that is loaded.
-    pub init: Option<Url>,
+    /// Whether the newest segment of the buffer is to be fetched again, from the playlist that comes next.
+    pub again: Option<Again>,
+    /// Initialisation section that is loaded, or on its way.
+    pub init: Option<Init>,
     /// Failing since; cleared by a segment.
     pub failing_since: Option<Duration>,
     newest: Option<(u64, Duration)>,
@@ -50,13 +74,14 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(uri: Url, at: Duration) -> Self {
+    pub(super) fn new(uri: Arc<Url>, at: Duration) -> Self {
         Self {
             uri,
             playlist: Job::due_at(at),
             segment: Job::default(),
             base: None,
-            upcoming: VecDeque::new(),
+            list: None,
+            from: 0,
             target: Duration::from_secs(2),
             ended: false,
             edges: None,
@@ -65,6 +90,7 @@ impl Track {
             buffered: Duration::ZERO,
             debt: Duration::ZERO,
             last_duration: Duration::ZERO,
+            again: None,
             init: None,
             failing_since: None,
             newest: None,
@@ -73,18 +99,18 @@ impl Track {
     }
 
     /// Plays on from another playlist: another rung or pathway. Position and buffer stay.
-    pub(super) fn load(&mut self, uri: Url) {
+    pub(super) fn load(&mut self, uri: Arc<Url>) {
         self.uri = uri;
         self.base = None;
-        self.upcoming.clear();
+        self.list = None;
         self.edges = None;
     }
 
     /// A playlist arrived that was asked for at `begun`. Returns media that was skipped because it left the window.
     pub(super) fn on_playlist(
         &mut self,
-        playlist: MediaPlaylist,
-        base: Url,
+        playlist: Arc<MediaPlaylist>,
+        base: Arc<Url>,
         begun: Duration,
         now: Duration,
         sync: Sync,
@@ -92,7 +118,7 @@ impl Track {
         self.playlist.succeeded();
         let Some(last) = playlist.last() else {
             // Nothing published yet.
-            self.playlist.at = Some(begun + playlist.target / 2);
+            self.playlist.at = Some((begun + playlist.target / 2).max(now));
             return Duration::ZERO;
         };
         let changed = self.edges != Some((playlist.first, last));
@@ -107,7 +133,8 @@ impl Track {
         self.note_newest(last, now, restarted);
         // RFC 8216, 6.3.4: a target duration after it changed, half of one if it did not.
         let wait = if changed { playlist.target } else { playlist.target / 2 };
-        self.playlist.at = (!playlist.ended).then_some(begun + wait);
+        // Late already: now, and the ones that were missed meanwhile are not made up for.
+        self.playlist.at = (!playlist.ended).then_some((begun + wait).max(now));
 
         let mut skipped = Duration::ZERO;
         let start = |playlist: &MediaPlaylist| playlist.live_start(playlist.target * sync.durations).unwrap_or(last);
@@ -126,13 +153,23 @@ impl Track {
             Some(_) if restarted => self.next = Some(start(&playlist)),
             Some(_) => {}
         }
-        let next = self.next.unwrap_or(0);
-        self.upcoming = playlist
-            .segments
-            .into_iter()
-            .filter(|segment| segment.sequence >= next)
-            .collect();
+        let mut next = self.next.unwrap_or(0);
+        next -= match self.again.take() {
+            Some(Again::IfNewest) if next == last.saturating_add(1) => 1,
+            Some(Again::InAnyCase) if (playlist.first + 1..=last + 1).contains(&next) => 1,
+            _ => 0,
+        };
+        self.from = playlist.segments.partition_point(|segment| segment.sequence < next);
+        self.list = Some(playlist);
         skipped
+    }
+
+    /// Known segments from `next` on.
+    fn upcoming(&self) -> &[Segment] {
+        self.list
+            .as_ref()
+            .and_then(|list| list.segments.get(self.from..))
+            .unwrap_or_default()
     }
 
     fn note_newest(&mut self, last: u64, now: Duration, restarted: bool) {
@@ -149,34 +186,61 @@ impl Track {
     /// Passes over segments marked as missing; returns how much media that is.
     pub(super) fn pass_gaps(&mut self) -> Duration {
         let mut passed = Duration::ZERO;
-        while let Some(segment) = self.upcoming.front().filter(|segment| segment.gap) {
-            passed += segment.duration;
-            self.next = Some(segment.sequence.saturating_add(1));
-            self.upcoming.pop_front();
+        while let Some((sequence, duration)) = self
+            .upcoming()
+            .first()
+            .filter(|segment| segment.gap)
+            .map(|segment| (segment.sequence, segment.duration))
+        {
+            if self.next.is_some_and(|next| sequence < next) {
+                self.from += 1;
+                continue;
+            }
+            passed += duration;
+            self.next = Some(sequence.saturating_add(1));
+            self.from += 1;
         }
         passed
     }
 
-    /// What to fetch next: the segment, its URL, and its initialisation section.
-    pub(super) fn next_segment(&self) -> Option<(&Segment, Result<Url, ()>, Option<Url>)> {
-        let base = self.base.as_ref()?;
-        let segment = self.upcoming.front()?;
-        let map = segment.map.as_deref().and_then(|map| base.join(map).ok());
-        Some((segment, base.join(&segment.uri).map_err(|_| ()), map))
+    /// The initialisation section to fetch, if the next segment needs one that is not there.
+    pub(super) fn next_init(&self) -> Option<(Init, Arc<Url>)> {
+        let (base, segment) = (self.base.as_ref()?, self.upcoming().first()?);
+        let init = Init {
+            base: Arc::clone(base),
+            map: Arc::clone(segment.map.as_ref()?),
+        };
+        // One that is loaded already, or that cannot be had, is not to be fetched.
+        if self.init.as_ref().is_some_and(|loaded| loaded.is(&init)) {
+            return None;
+        }
+        let url = init.url()?;
+        Some((init, Arc::new(url)))
+    }
+
+    /// The segment to fetch next, and its URL if it has one.
+    pub(super) fn next_segment(&self) -> Option<(&Segment, Option<Arc<Url>>)> {
+        let (base, segment) = (self.base.as_ref()?, self.upcoming().first()?);
+        Some((segment, base.join(&segment.uri).ok().map(Arc::new)))
     }
 
     /// A segment is in the buffer. `false` if it is not the one that comes next: it must not be appended.
     pub(super) fn append(&mut self, sequence: u64, duration: Duration) -> bool {
         if self.next != Some(sequence) {
+            // Another rung of what is in the buffer already replaces it there.
+            let same = |segment: &Segment| segment.sequence == sequence;
+            if self.next == Some(sequence.saturating_add(1)) && self.upcoming().first().is_some_and(same) {
+                self.from += 1;
+            }
             return false;
         }
         self.next = Some(sequence.saturating_add(1));
         while self
-            .upcoming
-            .front()
+            .upcoming()
+            .first()
             .is_some_and(|segment| segment.sequence <= sequence)
         {
-            self.upcoming.pop_front();
+            self.from += 1;
         }
         self.last_duration = duration;
         self.buffered += duration;
@@ -224,14 +288,29 @@ impl Track {
         enough || (self.is_finished() && !self.buffered.is_zero())
     }
 
+    /// Whether a segment was ever appended.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.last_duration.is_zero()
+    }
+
+    /// Whether its playlist is there and lists nothing that is not in the buffer or on its way.
+    pub(super) fn is_at_the_edge(&self) -> bool {
+        self.segment.inflight.is_none() && self.list.is_some() && self.upcoming().is_empty() && !self.ended
+    }
+
+    /// No more segments will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
     /// Everything there will ever be is in the buffer.
     pub(super) fn is_finished(&self) -> bool {
-        self.ended && self.upcoming.is_empty() && self.next.is_some() && self.base.is_some()
+        self.ended && self.upcoming().is_empty() && self.next.is_some() && self.base.is_some()
     }
 
     /// When a segment may be fetched: a retry's time, or as soon as the buffer has room. `None`: nothing to fetch.
     pub(super) fn segment_due(&self, now: Duration, goal: Duration) -> Option<Duration> {
-        if self.segment.inflight.is_some() || self.upcoming.is_empty() {
+        if self.segment.inflight.is_some() || self.upcoming().is_empty() {
             return None;
         }
         let room = now + self.buffered.saturating_sub(goal);
@@ -256,6 +335,15 @@ impl Track {
     }
 }
 
+/// When a segment that is in the buffer is fetched once more, in another rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Unless there is a newer one.
+    IfNewest,
+    /// Even if there is.
+    InAnyCase,
+}
+
 /// Where to start in a live window.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sync {
@@ -274,7 +362,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn playlist(first: u64, count: u64, gaps: &[u64]) -> MediaPlaylist {
+    fn playlist(first: u64, count: u64, gaps: &[u64]) -> Arc<MediaPlaylist> {
         let segments = (first..first + count)
             .map(|sequence| Segment {
                 sequence,
@@ -284,12 +372,12 @@ mod tests {
                 gap: gaps.contains(&sequence),
             })
             .collect();
-        MediaPlaylist {
+        Arc::new(MediaPlaylist {
             target: s(2),
             first,
             segments,
             ended: false,
-        }
+        })
     }
 
     const SYNC: Sync = Sync {
@@ -301,8 +389,8 @@ mod tests {
         Track::new(base(), s(0))
     }
 
-    fn base() -> Url {
-        Url::parse("http://h/live/v/index.m3u8").unwrap()
+    fn base() -> Arc<Url> {
+        Arc::new(Url::parse("http://h/live/v/index.m3u8").unwrap())
     }
 
     #[test]
@@ -324,6 +412,13 @@ mod tests {
             s(10),
             "a playlist that stands still counts to the end"
         );
+    }
+
+    #[test]
+    fn an_answer_that_took_longer_than_the_interval_is_followed_by_one_reload() {
+        let mut track = track();
+        track.on_playlist(playlist(10, 6, &[]), base(), s(1), s(9), SYNC);
+        assert_eq!(track.playlist.at, Some(s(9)));
     }
 
     #[test]
@@ -350,7 +445,7 @@ mod tests {
         assert!(track.append(13, s(2)));
         assert!(!track.append(13, s(2)));
         assert_eq!(track.buffered(), s(2));
-        assert_eq!(track.next_segment().unwrap().0.sequence, 14);
+        assert!(matches!(track.next_segment(), Some((segment, Some(_))) if segment.sequence == 14));
     }
 
     #[test]

@@ -48,9 +48,6 @@ pub struct ClassTotals {
     pub latency: LatencyHistogram,
 }
 
-/// A request for goose's own metrics.
-pub(crate) type Sample = Outcome;
-
 /// Most requests kept for goose between two collections.
 const QUEUE: usize = 200_000;
 
@@ -66,7 +63,7 @@ struct Inner {
     pathways: BTreeMap<Arc<str>, Cell>,
     totals: BTreeMap<RequestClass, ClassTotals>,
     lateness: LatencyHistogram,
-    queue: Vec<Sample>,
+    queue: Vec<Outcome>,
     queueing: bool,
     unreported: u64,
 }
@@ -130,6 +127,7 @@ impl Meter {
     /// A request ended.
     pub fn request(&self, pathway: &Arc<str>, outcome: &Outcome) {
         let mut inner = self.lock();
+        let inner = &mut *inner;
         let cell = inner.cell(pathway);
         if outcome.success && outcome.class.is_media() {
             match outcome.cache {
@@ -138,8 +136,8 @@ impl Meter {
                 None => {}
             }
         }
+        // Into the totals once a second: here is where every request passes.
         cell.classes.entry(outcome.class).or_default().add(outcome);
-        inner.totals.entry(outcome.class).or_default().add(outcome);
         if inner.queueing {
             if inner.queue.len() < QUEUE {
                 inner.queue.push(*outcome);
@@ -180,15 +178,18 @@ impl Meter {
     /// The second that just ended, by pathway; resets its counters. Pathways with nothing to say are left out.
     pub fn take_second(&self) -> Vec<SecondSample> {
         let mut inner = self.lock();
-        inner
-            .pathways
+        let Inner { pathways, totals, .. } = &mut *inner;
+        pathways
             .iter_mut()
             .filter_map(|(pathway, cell)| {
                 let classes: BTreeMap<_, _> = cell
                     .classes
                     .iter_mut()
                     .filter(|(_, totals)| totals.requests > 0)
-                    .map(|(class, totals)| (*class, totals.take()))
+                    .map(|(class, second)| {
+                        totals.entry(*class).or_default().merge(second);
+                        (*class, second.take())
+                    })
                     .collect();
                 let sample = SecondSample {
                     region: Arc::clone(&self.region),
@@ -215,7 +216,7 @@ impl Meter {
     }
 
     /// Requests for goose since the last call.
-    pub(crate) fn take_samples(&self) -> Vec<Sample> {
+    pub fn take_samples(&self) -> Vec<Outcome> {
         std::mem::take(&mut self.lock().queue)
     }
 
@@ -226,7 +227,12 @@ impl Meter {
 
     /// Totals of the run so far.
     pub fn totals(&self) -> BTreeMap<RequestClass, ClassTotals> {
-        self.lock().totals.clone()
+        let inner = self.lock();
+        let mut totals = inner.totals.clone();
+        for (class, second) in inner.pathways.values().flat_map(|cell| &cell.classes) {
+            totals.entry(*class).or_default().merge(second);
+        }
+        totals
     }
 }
 
@@ -237,6 +243,14 @@ impl Inner {
 }
 
 impl ClassTotals {
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.bytes += other.bytes;
+        self.latency.merge(&other.latency);
+    }
+
     fn take(&mut self) -> ClassSample {
         let latency: LatencySummary = self.latency.summary();
         self.latency.clear();
@@ -287,6 +301,15 @@ mod tests {
         meter.viewer(Some((&pathway, ViewerState::Starting)), None);
         assert!(meter.take_second().is_empty());
         assert_eq!(meter.take_samples().len(), 2);
-        assert_eq!(meter.totals()[&RequestClass::Segment].bytes, 1010);
+        let totals = || {
+            let totals = meter.totals();
+            let segments = &totals[&RequestClass::Segment];
+            (segments.requests, segments.errors, segments.bytes, segments.latency.count())
+        };
+        assert_eq!(totals(), (2, 1, 1010, 1));
+        meter.request(&pathway, &outcome);
+        assert_eq!(totals(), (3, 1, 2010, 2), "those of this second count already");
+        meter.take_second();
+        assert_eq!(totals(), (3, 1, 2010, 2));
     }
 }

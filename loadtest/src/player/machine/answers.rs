@@ -6,11 +6,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::{Player, Purpose, Stage, millis};
-use crate::player::abr::{self, Situation};
+use crate::player::abr;
 use crate::player::job::Job;
 use crate::player::steering::{Pathways, SteeringManifest};
 use crate::player::track::{Sync, Track, TrackKind};
-use crate::player::{Failure, FetchId, Fetched, MediaPlaylist, Multivariant, services};
+use crate::player::{Failure, FetchId, Fetched, MediaPlaylist, Multivariant, memo, services};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, SessionEvent};
 
 impl Player {
@@ -33,7 +33,7 @@ impl Player {
             },
             Purpose::Startup(Stage::Licence) if services::has_keys(body) => self.next_stage(),
             Purpose::Startup(Stage::Licence) => self.failed(&purpose, ErrorKind::Malformed, None),
-            Purpose::Startup(_) => match Multivariant::parse(body, &answer.url) {
+            Purpose::Startup(_) => match memo::multivariant(body, &answer.url) {
                 Ok(playlist) => self.on_multivariant(playlist),
                 Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
@@ -46,16 +46,12 @@ impl Player {
                 self.heartbeat_failures = 0;
                 self.heartbeat.at = Some(self.now + self.heartbeat_interval());
             }
-            Purpose::Playlist { kind, begun } => match MediaPlaylist::parse(body) {
+            Purpose::Playlist { kind, begun } => match memo::media(body) {
                 Ok(playlist) => self.on_playlist(kind, playlist, answer.url, begun),
                 Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
-            Purpose::Init { kind, url } => {
-                if let Some(track) = self.track(kind) {
-                    track.segment.succeeded();
-                    track.init = Some(url);
-                }
-            }
+            // It was counted on when it was asked for.
+            Purpose::Init { .. } => {}
             Purpose::Segment {
                 kind,
                 sequence,
@@ -67,6 +63,8 @@ impl Player {
                     self.bits += bandwidth as f64 * duration.as_secs_f64();
                     self.bits_seconds += duration.as_secs_f64();
                     self.fetched_any = true;
+                    self.loaded_rung = self.rung;
+                    self.forced = false;
                     self.cycles = 0;
                     if let Some(since) = self.switched_at.take() {
                         let (pathway, ms) = (Arc::clone(&self.pathway), millis(self.now.saturating_sub(since)));
@@ -91,6 +89,7 @@ impl Player {
     }
 
     pub(super) fn take_outstanding(&mut self, id: FetchId) -> Option<Purpose> {
+        self.watched = self.watched.filter(|watched| watched.id != id);
         let index = self.outstanding.iter().position(|(other, _)| *other == id)?;
         Some(self.outstanding.swap_remove(index).1)
     }
@@ -109,7 +108,7 @@ impl Player {
         }
     }
 
-    pub(super) fn on_multivariant(&mut self, playlist: Multivariant) {
+    pub(super) fn on_multivariant(&mut self, playlist: Arc<Multivariant>) {
         let wanted = playlist
             .steering
             .as_ref()
@@ -127,21 +126,17 @@ impl Player {
             .iter()
             .map(|pathway| Arc::clone(&pathway.id))
             .collect();
-        let server = playlist.steering.map(|steering| steering.server);
+        let server = playlist.steering.as_ref().map(|steering| Arc::clone(&steering.server));
         self.pathways = Pathways::new(ids.into_iter(), server, self.settings.steering_ttl);
-        self.ladder = playlist.pathways;
+        self.ladder = Some(playlist);
         self.next_stage();
     }
 
     pub(super) fn start_media(&mut self) {
         let now = self.now;
-        let segment = Duration::from_secs(2);
-        let situation = Situation {
-            current: None,
-            buffered: Duration::ZERO,
-            segment,
-        };
-        self.rung = abr::choose(self.rungs(), &self.bandwidth, &self.settings, situation);
+        let listed = self.playing().map_or(0, |pathway| pathway.first_listed);
+        self.bandwidth.expect(listed.min(self.settings.initial_bandwidth_max) as f64);
+        self.rung = abr::first(self.rungs(), self.bandwidth.estimate());
         if let Some(rung) = self.rungs().get(self.rung).cloned() {
             self.video = Some(Track::new(rung.video, now));
             self.audio = rung.audio.map(|uri| Track::new(uri, now));
@@ -168,7 +163,7 @@ impl Player {
         }
     }
 
-    pub(super) fn on_playlist(&mut self, kind: TrackKind, playlist: MediaPlaylist, base: Url, begun: Duration) {
+    pub(super) fn on_playlist(&mut self, kind: TrackKind, playlist: Arc<MediaPlaylist>, base: Arc<Url>, begun: Duration) {
         let origin = match kind {
             TrackKind::Video => self.audio.as_ref(),
             TrackKind::Audio => self.video.as_ref(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Player, Purpose, Stage};
 use crate::player::job::{AfterFailure, backoff};
-use crate::player::track::TrackKind;
+use crate::player::track::{Track, TrackKind};
 use crate::player::{Action, FetchId, ServiceEndpoint, services};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEvent};
 
@@ -43,9 +43,18 @@ impl Player {
                 self.heartbeat.at = Some(self.now + wait);
             }
             Purpose::Playlist { kind: track, .. } => self.media_failed(*track, true, kind, status),
-            Purpose::Init { kind: track, .. } | Purpose::Segment { kind: track, .. } => {
-                self.media_failed(*track, false, kind, status);
+            Purpose::Init { kind: track, init } => {
+                // Unless it was for what is no longer played.
+                let wanted = |track: &&mut Track| track.init.as_ref().is_some_and(|wanted| wanted.is(init));
+                if let Some(wanted) = self.track(*track).filter(wanted) {
+                    wanted.init = None;
+                    // Its segment is of no use without it.
+                    let useless = wanted.segment.inflight;
+                    useless.into_iter().for_each(|id| self.cancel(id));
+                    self.media_failed(*track, false, kind, status);
+                }
             }
+            Purpose::Segment { kind: track, .. } => self.media_failed(*track, false, kind, status),
         }
     }
 
@@ -121,7 +130,8 @@ impl Player {
     }
 
     pub(super) fn switch_pathway(&mut self, to: Arc<str>, reason: PathwaySwitchReason, at: Duration) {
-        let Some(pathway) = self.ladder.iter().find(|pathway| pathway.id == to) else {
+        let Some(ladder) = self.ladder.clone() else { return };
+        let Some(pathway) = ladder.pathways.iter().find(|pathway| pathway.id == to) else {
             return;
         };
         let from = std::mem::replace(&mut self.pathway, to);

@@ -1,6 +1,7 @@
 //! The player itself: events in, actions out. What it asks for is in [`requests`], what it makes of answers in [`answers`], what
 //! it does about failures in [`failures`].
 
+mod abandon;
 mod answers;
 mod failures;
 mod requests;
@@ -15,9 +16,9 @@ use rand::rngs::SmallRng;
 use url::Url;
 
 use super::job::Job;
-use super::playlist::{Pathway, Rung};
+use super::playlist::{Multivariant, Pathway, Rung};
 use super::steering::Pathways;
-use super::track::{Track, TrackKind};
+use super::track::{Init, Track, TrackKind};
 use super::{Action, BandwidthEstimator, Event, FetchId, PlaybackClock, PlaybackState, PlayerSettings};
 use crate::telemetry::{RequestClass, SessionEnd, SessionEvent};
 
@@ -29,7 +30,7 @@ pub struct Identity {
     /// Channel, as services know it.
     pub channel: Arc<str>,
     /// The multivariant playlist.
-    pub url: Url,
+    pub url: Arc<Url>,
     /// Seed of this viewer's jitter.
     pub seed: u64,
 }
@@ -57,7 +58,7 @@ enum Purpose {
     },
     Init {
         kind: TrackKind,
-        url: Url,
+        init: Init,
     },
     Segment {
         kind: TrackKind,
@@ -107,11 +108,18 @@ pub struct Player {
     heartbeat: Job,
     heartbeat_failures: u32,
     token: Option<Arc<str>>,
-    ladder: Vec<Pathway>,
+    /// What can be played, shared by all viewers that were told the same.
+    ladder: Option<Arc<Multivariant>>,
     pathways: Pathways,
     pathway: Arc<str>,
     rung: usize,
     fetched_any: bool,
+    /// Rung of the last segment that came.
+    loaded_rung: usize,
+    /// The segment on its way that may be given up.
+    watched: Option<abandon::Watched>,
+    /// Whether the rung was fallen back to, and stays until a segment of it has come.
+    forced: bool,
     cycles: u8,
     switched_at: Option<Duration>,
     video: Option<Track>,
@@ -143,11 +151,14 @@ impl Player {
             heartbeat: Job::default(),
             heartbeat_failures: 0,
             token: None,
-            ladder: Vec::new(),
+            ladder: None,
             pathways: Pathways::default(),
             pathway: "".into(),
             rung: 0,
             fetched_any: false,
+            loaded_rung: 0,
+            watched: None,
+            forced: false,
             cycles: 0,
             switched_at: None,
             video: None,
@@ -171,7 +182,7 @@ impl Player {
         let promised = self.promised.take();
         self.now = self.now.max(now);
         self.due = match event {
-            Event::Wake => promised.unwrap_or(self.now).min(self.now),
+            Event::Wake | Event::Progress(..) => promised.unwrap_or(self.now).min(self.now),
             _ => self.now,
         };
         if self.stage != Stage::New {
@@ -179,7 +190,11 @@ impl Player {
         }
         match event {
             Event::Start if self.stage == Stage::New => self.begin(),
-            Event::Start | Event::Wake => {}
+            Event::Start | Event::Wake => self.looked(),
+            Event::Progress(id, seen) => {
+                self.looked();
+                self.on_progress(id, seen);
+            }
             Event::Fetched(id, answer) => self.on_fetched(id, answer),
             Event::Failed(id, failure) => self.on_failed(id, failure),
             Event::Stop => self.finish(false),
@@ -270,7 +285,7 @@ impl Player {
     }
 
     fn compute_wake(&self) -> Option<Duration> {
-        let mut wakes = [None; 8];
+        let mut wakes = [None; 10];
         match self.stage {
             Stage::New | Stage::Ended => return None,
             Stage::Entitlement | Stage::Multivariant | Stage::Licence => wakes[0] = self.startup.wake(),
@@ -279,14 +294,16 @@ impl Player {
                 wakes[2] = self.heartbeat.wake();
                 if let Some(video) = &self.video {
                     wakes[3] = video.playlist.wake();
-                    wakes[4] = video.segment_due(self.now, self.settings.buffer_goal);
+                    wakes[4] = self.segment_due(TrackKind::Video);
                 }
                 if let Some(audio) = &self.audio {
                     wakes[5] = audio.playlist.wake();
-                    wakes[6] = audio.segment_due(self.now, self.settings.buffer_goal);
+                    wakes[6] = self.segment_due(TrackKind::Audio);
                 }
+                wakes[8] = self.watched.map(|watched| watched.look);
                 if self.clock.state() == PlaybackState::Playing {
                     wakes[7] = Some(self.now + self.buffered());
+                    wakes[9] = self.doubt_due();
                 }
             }
         }
@@ -340,11 +357,13 @@ impl Player {
         }
     }
 
+    fn playing(&self) -> Option<&Pathway> {
+        let mut pathways = self.ladder.iter().flat_map(|ladder| &ladder.pathways);
+        pathways.find(|pathway| pathway.id == self.pathway)
+    }
+
     fn rungs(&self) -> &[Rung] {
-        self.ladder
-            .iter()
-            .find(|pathway| pathway.id == self.pathway)
-            .map_or(&[], |pathway| &pathway.rungs)
+        self.playing().map_or(&[], |pathway| &pathway.rungs)
     }
 
     fn heartbeat_interval(&self) -> Duration {

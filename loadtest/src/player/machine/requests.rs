@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::abandon::Watched;
 use super::{Player, Purpose, Stage};
 use crate::http::Deadlines;
 use crate::player::abr::{self, Situation};
 use crate::player::playlist::MAX_PLAYLIST;
 use crate::player::steering::MAX_MANIFEST;
-use crate::player::track::TrackKind;
-use crate::player::{Action, Fetch, FetchId, services};
+use crate::player::track::{Again, Track, TrackKind};
+use crate::player::{Action, Fetch, FetchId, PlaybackState, services};
 use crate::telemetry::SessionEvent;
+
+/// So much past a threshold that it is certainly passed.
+const MOMENT: Duration = Duration::from_millis(1);
 
 impl Player {
     pub(super) fn pump(&mut self) {
@@ -26,7 +30,7 @@ impl Player {
                 if let Some(due) = self.steering.ready(self.now) {
                     match self.pathways.poll(&self.pathway, self.bandwidth.estimate()) {
                         Some(url) => {
-                            let id = self.fetch(Purpose::Steering, url, due, self.settings.control, MAX_MANIFEST, None);
+                            let id = self.fetch(Purpose::Steering, Arc::new(url), due, self.settings.control, MAX_MANIFEST, None);
                             self.steering.send(id);
                         }
                         None => self.steering.at = None,
@@ -44,12 +48,12 @@ impl Player {
         let services = &self.settings.services;
         let (url, limits, post) = match (self.stage, &services.entitlement, &services.licence) {
             (Stage::Entitlement, Some(service), _) => (
-                service.url.clone(),
+                Arc::new(service.url.clone()),
                 Deadlines::all(service.deadline),
                 Some(services::who(&self.identity)),
             ),
             (Stage::Licence, _, Some(service)) => (
-                service.url.clone(),
+                Arc::new(service.url.clone()),
                 Deadlines::all(service.deadline),
                 Some(services::licence_request(&self.identity)),
             ),
@@ -74,7 +78,7 @@ impl Player {
         };
         let body = services::who(&self.identity);
         let limits = Deadlines::all(service.deadline);
-        let id = self.fetch(Purpose::Heartbeat, service.url, due, limits, 0, Some(body));
+        let id = self.fetch(Purpose::Heartbeat, Arc::new(service.url), due, limits, 0, Some(body));
         self.heartbeat.send(id);
     }
 
@@ -85,7 +89,9 @@ impl Player {
             let url = track.uri.clone();
             let limits = self.settings.media;
             let id = self.fetch(
-                Purpose::Playlist { kind, begun: now },
+                // From when it was meant to be, not from when we got round to it: a generator that is late for a moment must not
+                // gather its viewers into a crowd that stays together from then on.
+                Purpose::Playlist { kind, begun: due },
                 url,
                 due,
                 limits,
@@ -97,53 +103,92 @@ impl Player {
             }
         }
         self.pass_gaps(kind);
-        let goal = self.settings.buffer_goal;
-        let Some(due) = self
-            .track(kind)
-            .and_then(|track| track.segment_due(now, goal))
-            .filter(|due| *due <= now)
-        else {
+        if kind == TrackKind::Video && self.video.as_ref().is_some_and(Track::is_at_the_edge) {
+            // The choice is made all the time, not only when a segment is there to be fetched.
+            self.switch_rung();
+            return;
+        }
+        let Some(due) = self.segment_due(kind).filter(|due| *due <= now) else {
             return;
         };
         if kind == TrackKind::Video && self.switch_rung() {
             return;
         }
         let bandwidth = self.rungs().get(self.rung).map_or(0, |rung| rung.bandwidth);
+        let limits = self.settings.media;
+        let due = self.track(kind).and_then(|track| track.segment.at).unwrap_or(due);
+        let due = due.max(self.due).min(now);
+        if let Some((init, url)) = self.track(kind).and_then(|track| track.next_init()) {
+            // Beside its first segment, not before it.
+            self.fetch(Purpose::Init { kind, init: init.clone() }, url, due, limits, 0, None);
+            if let Some(track) = self.track(kind) {
+                track.init = Some(init);
+            }
+        }
         let Some(track) = self.track(kind) else { return };
-        let due = track.segment.at.unwrap_or(due);
-        let Some((segment, url, map)) = track.next_segment() else {
-            return;
-        };
-        let (sequence, duration) = (segment.sequence, segment.duration);
-        let (purpose, url) = match (map.filter(|map| track.init.as_ref() != Some(map)), url) {
-            (Some(map), _) => (Purpose::Init { kind, url: map.clone() }, map),
-            (None, Ok(url)) => (
-                Purpose::Segment {
-                    kind,
-                    sequence,
-                    duration,
-                    bandwidth,
-                },
-                url,
-            ),
+        let (sequence, duration, url) = match track.next_segment() {
+            None => return,
+            Some((segment, Some(url))) => (segment.sequence, segment.duration, url),
             // A URI that cannot be resolved is a segment that cannot be had.
-            (None, Err(())) => {
+            Some((segment, None)) => {
+                let sequence = segment.sequence;
                 track.append(sequence, Duration::ZERO);
                 return;
             }
         };
-        let due = due.max(self.due).min(now);
-        let limits = self.settings.media;
+        let purpose = Purpose::Segment {
+            kind,
+            sequence,
+            duration,
+            bandwidth,
+        };
         let id = self.fetch(purpose, url, due, limits, 0, None);
+        if let Some((id, duration)) = self.may_be_given_up(id) {
+            self.watched = Some(Watched::new(id, self.now, duration));
+        }
         if let Some(track) = self.track(kind) {
             track.segment.send(id);
         }
     }
 
+    /// When the next segment may be fetched. Tracks keep together, as a media source appends them: video waits once for the first
+    /// audio, and audio is never ahead of video.
+    pub(super) fn segment_due(&self, kind: TrackKind) -> Option<Duration> {
+        let (track, waits) = match (kind, &self.video, &self.audio) {
+            (TrackKind::Video, Some(video), Some(audio)) => (video, video.has_begun() && !audio.has_begun()),
+            (TrackKind::Video, Some(video), None) => (video, false),
+            (TrackKind::Audio, Some(video), Some(audio)) => {
+                let ahead = audio.buffered() > video.buffered() + audio.segment_length() / 4;
+                (audio, !video.has_begun() || ahead)
+            }
+            _ => return None,
+        };
+        track.segment_due(self.now, self.settings.buffer_goal).filter(|_| !waits)
+    }
+
+    /// When to think about the rung again although nothing happens: once the buffer is short of two segments, peaks count.
+    pub(super) fn doubt_due(&self) -> Option<Duration> {
+        let video = self.video.as_ref().filter(|video| video.is_at_the_edge())?;
+        let margin = video.buffered().checked_sub(video.segment_length() * 2)?;
+        (self.rung > 0 && self.fetched_any).then_some(self.now + margin + MOMENT)
+    }
+
+    /// A video segment that a lower rung may replace while it is on its way.
+    fn may_be_given_up(&self, id: FetchId) -> Option<(FetchId, Duration)> {
+        self.outstanding.iter().rev().find_map(|(other, purpose)| match purpose {
+            Purpose::Segment {
+                kind: TrackKind::Video,
+                duration,
+                ..
+            } if *other == id && self.rung > 0 => Some((id, *duration)),
+            _ => None,
+        })
+    }
+
     pub(super) fn fetch(
         &mut self,
         purpose: Purpose,
-        url: Url,
+        url: Arc<Url>,
         due: Duration,
         deadlines: Deadlines,
         capture: usize,
@@ -159,6 +204,7 @@ impl Player {
         };
         let pathway = if media { Arc::clone(&self.pathway) } else { "".into() };
         self.outstanding.push((id, purpose));
+        let watched = self.may_be_given_up(id).is_some();
         let fetch = Fetch {
             id,
             class,
@@ -169,6 +215,7 @@ impl Player {
             due,
             deadlines,
             pathway,
+            watched,
         };
         self.actions.push(Action::Fetch(fetch));
         id
@@ -177,14 +224,14 @@ impl Player {
     /// Chooses the rung of the next segment; `true` if it changed and its playlist must come first.
     pub(super) fn switch_rung(&mut self) -> bool {
         let Some(video) = &self.video else { return false };
-        let current = self.fetched_any.then_some(self.rung);
         let situation = Situation {
-            current,
-            buffered: self.buffered(),
+            current: self.loaded_rung,
+            buffered: video.buffered(),
             segment: video.segment_length(),
+            live: !video.is_over(),
         };
         let rungs = self.rungs();
-        if rungs.is_empty() || current.is_none() {
+        if rungs.is_empty() || !self.fetched_any || self.forced {
             return false;
         }
         let choice = abr::choose(rungs, &self.bandwidth, &self.settings, situation);
@@ -199,7 +246,14 @@ impl Player {
         self.rung = choice;
         let now = self.now;
         let mut dropped = None;
+        let starting = self.clock.state() == PlaybackState::Starting;
         if let Some(video) = &mut self.video {
+            // What is being played is not replaced, what has not been played yet is: the newest segment, or the very first.
+            video.again = match (starting, video.is_at_the_edge()) {
+                (true, _) => Some(Again::InAnyCase),
+                (false, true) => Some(Again::IfNewest),
+                (false, false) => None,
+            };
             video.load(uri);
             dropped = video.playlist.restart(now);
         }
