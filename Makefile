@@ -46,9 +46,6 @@ check-generated: generate ## fail if generated files were not up to date
 
 bench: ## benchmarks: ratios to named peers, PASS or MISS for each target (docs/benchmarks.md)
 	cargo bench --locked -p showrunner-loadtest --bench http --bench viewers
-	cargo bench --locked -p showrunner-operator --bench reconcile
-	cargo bench --locked -p showrunner-sandbox --bench sandbox
-	cargo bench --locked -p showrunner-node --bench proxy
 	cargo bench --locked -p showrunner-autoscaling --bench decisions
 
 .PHONY: test-browser fidelity
