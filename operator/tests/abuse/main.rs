@@ -26,7 +26,7 @@ use showrunner_unreliable::seeds::Seeds;
 use crate::{operators::the_operator, plan::Plan};
 
 /// Runs by default; `SHOWRUNNER_SEEDS` says otherwise.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 2000;
 /// Real time that one run may take.
 const LIMIT: Duration = Duration::from_mins(2);
 const REPLAY: &str = "cargo test -p showrunner-operator --test abuse seeds";
