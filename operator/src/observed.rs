@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, StatefulSet},
-        core::v1::{Pod, Service},
-    },
+    api::core::v1::{Pod, Service},
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use kube::{ResourceExt, core::DynamicObject};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use showrunner_crds::{labels, names, premiere::Premiere};
 
 use crate::{
@@ -168,42 +166,30 @@ pub struct WorkloadState {
 
 impl WorkloadState {
     /// Reads a Deployment or a StatefulSet; absent, nothing runs and nothing is settled.
+    ///
+    /// Figures alone are read, out of the object as it came: this is asked for every role of every region, several times a
+    /// look.
     #[must_use]
     pub fn read(live: &Live, kind: Kind, name: &str) -> Self {
-        let count = |value: Option<i32>| u32::try_from(value.unwrap_or(0)).unwrap_or(0);
-        if kind == Kind::StatefulSet {
-            let Some(set) = live.typed::<StatefulSet>(kind, name) else {
-                return Self::default();
-            };
-            let status = set.status.unwrap_or_default();
-            let desired = set
-                .spec
-                .and_then(|spec| spec.replicas)
-                .map_or(1, |replicas| count(Some(replicas)));
-            return Self {
-                desired,
-                ready: count(status.ready_replicas),
-                settled: status.observed_generation >= set.metadata.generation
-                    && u32::try_from(status.replicas).unwrap_or(0) == desired
-                    && (status.update_revision.is_none()
-                        || status.current_revision == status.update_revision
-                        || count(status.updated_replicas) == desired),
-            };
-        }
-        let Some(deployment) = live.typed::<Deployment>(kind, name) else {
+        let Some(object) = live.get(kind, name) else {
             return Self::default();
         };
-        let status = deployment.status.unwrap_or_default();
-        let desired = deployment
-            .spec
-            .and_then(|spec| spec.replicas)
-            .map_or(1, |replicas| count(Some(replicas)));
+        let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
+        let desired = count(&spec["replicas"]).unwrap_or(1);
+        let all = |field: &str| count(&status[field]).unwrap_or(0) == desired;
+        let rolled_out = if kind == Kind::StatefulSet {
+            let update = &status["updateRevision"];
+            update.is_null() || status["currentRevision"] == *update || all("updatedReplicas")
+        } else {
+            all("updatedReplicas")
+        };
         Self {
             desired,
-            ready: count(status.ready_replicas),
-            settled: status.observed_generation >= deployment.metadata.generation
-                && count(status.updated_replicas) == desired
-                && count(status.replicas) == desired,
+            ready: count(&status["readyReplicas"]).unwrap_or(0),
+            settled: status["observedGeneration"].as_i64() >= object.metadata.generation
+                && all("replicas")
+                && rolled_out,
         }
     }
 }

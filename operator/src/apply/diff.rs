@@ -1,6 +1,9 @@
 //! Whether an object already is what we would send, pure: what is current is not sent again.
 
-use kube::{ResourceExt, core::DynamicObject};
+use kube::{
+    ResourceExt,
+    core::{DynamicObject, ObjectMeta},
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -39,7 +42,29 @@ pub(super) fn is_current(live: &DynamicObject, body: &Value) -> bool {
             .annotations()
             .get(APPLIED_HASH)
             .is_some_and(|sent| *sent == hash(body))
-        && serde_json::to_value(live).is_ok_and(|live| covers(&live, body))
+        && body.as_object().is_some_and(|body| {
+            body.iter().all(|(field, wanted)| match field.as_str() {
+                // It was found as what it is.
+                "apiVersion" | "kind" => true,
+                "metadata" => metadata_covers(live, wanted),
+                _ => live.data.get(field).is_some_and(|live| covers(live, wanted)) || is_nothing(wanted),
+            })
+        })
+}
+
+/// The same for metadata. What owns which field is most of it, and nothing that we would send.
+fn metadata_covers(live: &DynamicObject, wanted: &Value) -> bool {
+    let live = &live.metadata;
+    let ours = ObjectMeta {
+        name: live.name.clone(),
+        namespace: live.namespace.clone(),
+        labels: live.labels.clone(),
+        annotations: live.annotations.clone(),
+        owner_references: live.owner_references.clone(),
+        finalizers: live.finalizers.clone(),
+        ..ObjectMeta::default()
+    };
+    serde_json::to_value(ours).is_ok_and(|live| covers(&live, wanted))
 }
 
 /// Whether everything in `wanted` is in `live`; defaults and fields of others may be there besides. Elements of a list are

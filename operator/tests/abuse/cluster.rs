@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 /// How often the cluster looks for work.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(1500);
 
 /// Runs until it is dropped.
 pub(crate) async fn run(world: Arc<World>) {

@@ -54,7 +54,7 @@ impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let rng = &mut rng;
-        let mut spec = if rng.random_bool(0.7) { minimal() } else { cinema() };
+        let mut spec = if rng.random_bool(0.75) { minimal() } else { cinema() };
         let first = spec.clone();
         let mut steps = Vec::new();
         let mut now = Duration::ZERO;

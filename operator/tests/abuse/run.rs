@@ -17,7 +17,7 @@ use crate::{
     world::{NAMESPACE, PLATFORM, World},
 };
 
-/// How long nothing may be written before a run counts as settled: three regular looks and more.
+/// How long nothing may be written before a run counts as settled: two regular looks and more.
 const QUIET: Duration = Duration::from_secs(35);
 /// The same after a platform was made anew: the key of the one before may go after it was made sure of, which is done once
 /// a minute.

@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use showrunner_apiserver::{ApiServer, ApiServerConfig};
-use showrunner_crds::{crd::all_crds, platform::StreamingPlatform};
+use showrunner_crds::{crd::crd, platform::StreamingPlatform};
 use showrunner_operator::{
     Clock, OperatorOptions,
     apply::{APPLIED_HASH, HANDOVER_MANAGER},
@@ -22,6 +22,9 @@ use tower::Layer as _;
 
 pub(crate) const NAMESPACE: &str = "stage";
 pub(crate) const PLATFORM: &str = "show";
+
+/// Time between two looks at a platform at which nothing happens.
+pub(crate) const LOOK: Duration = Duration::from_secs(15);
 
 /// Everything the operator writes, and what it is written for.
 const EVERYTHING: [&str; 10] = [
@@ -59,7 +62,9 @@ impl World {
         };
         let client = world.client("installer");
         let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for definition in DEFINITIONS.get_or_init(all_crds) {
+        for definition in
+            DEFINITIONS.get_or_init(|| ["StreamingPlatform", "Premiere"].map(|kind| crd(kind).unwrap()).into())
+        {
             definitions.create(&PostParams::default(), definition).await.unwrap();
         }
         let namespaces: Api<Namespace> = Api::all(client);
@@ -82,6 +87,9 @@ impl World {
         OperatorOptions {
             instance: Some("operator".into()),
             clock: self.clock,
+            // Fewer looks in a run, and so more runs.
+            idle_interval: LOOK,
+            debounce: Duration::from_millis(500),
             ..OperatorOptions::default()
         }
     }
