@@ -5,7 +5,6 @@
 use super::ReconcileError;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use rand::Rng;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
@@ -152,7 +151,7 @@ impl<K: QueueKey> Queue<K> {
             Err(error) => {
                 let failures = state.failures.entry(key.clone()).or_default();
                 *failures = failures.saturating_add(1);
-                let pause = backoff(*failures, rand::rng().random());
+                let pause = backoff(*failures, fastrand::f64());
                 if error.is_expected() {
                     tracing::debug!(controller, %key, %error, ?pause, "will retry");
                 } else {
