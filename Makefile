@@ -1,7 +1,7 @@
 # `make drill` and `make test` are all a newcomer needs; `make help` lists the rest.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup drill test lint unit smoke controls generate check-generated bench kubernetes test-kubernetes clean
+.PHONY: help setup drill test lint unit soak smoke controls generate check-generated bench kubernetes test-kubernetes clean
 
 SCENARIO ?= scenarios/premiere-night.yaml
 PLATFORM ?= examples/cinema.yaml
@@ -31,6 +31,9 @@ $(DEBUG): unit-build
 .PHONY: unit-build
 unit-build:
 	cargo build --locked -p showrunner
+
+soak: ## the operator under abuse, 10,000 seeds (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
+	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-operator --test abuse seeds -- --nocapture
 
 smoke: unit-build ## a drill of under 90 seconds on the real parts
 	bash .ci/passes $(DEBUG) scenarios/smoke.yaml
