@@ -183,7 +183,7 @@ fn mistakes_are_named_with_their_place() {
             - broken.lines().collect::<Vec<_>>()[..=line]
                 .iter()
                 .rev()
-                .position(|l| item(&l))
+                .position(item)
                 .unwrap()
     };
     let (soon, lots) = (at("window: soon"), at("cpu: lots"));
@@ -223,7 +223,7 @@ fn mistakes_are_named_with_their_place() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let before = format!("*a{}, ", level - 1).repeat(10);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+        bomb = format!("{bomb}a{level}: &a{level} [{}]\n", before.trim_end_matches(", "));
     }
     assert!(mistakes(&bomb).starts_with("live.yaml:"), "{}", mistakes(&bomb));
 }

@@ -247,7 +247,7 @@ fn viewers(address: SocketAddr, in_goose: bool) -> u64 {
                 viewers: CONNECTIONS as u32,
             },
             PhaseTarget {
-                duration: LENGTH - Duration::from_millis(50),
+                duration: LENGTH.checked_sub(Duration::from_millis(50)).unwrap(),
                 viewers: CONNECTIONS as u32,
             },
         ],

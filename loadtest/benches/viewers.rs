@@ -164,7 +164,7 @@ fn viewers(arguments: &[String]) {
                 viewers: count,
             },
             PhaseTarget {
-                duration: length - RAMP,
+                duration: length.checked_sub(RAMP).unwrap(),
                 viewers: count,
             },
         ],

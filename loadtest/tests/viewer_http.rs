@@ -155,7 +155,10 @@ async fn redirects_are_followed_to_a_bound() {
     let location = format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n").into_bytes();
     let (url, _) = server(vec![Vec::leak(location)]).await;
     let response = get(&mut None, &url, 10).await.unwrap();
-    assert_eq!((response.body.unwrap(), Url::clone(&response.url)), (b"here".to_vec(), target));
+    assert_eq!(
+        (response.body.unwrap(), Url::clone(&response.url)),
+        (b"here".to_vec(), target)
+    );
 
     let (endless, _) = server(vec![
         b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n";

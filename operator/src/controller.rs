@@ -164,6 +164,10 @@ where
     )
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of several ways to whose turn it is; others may find none"
+)]
 fn itself(platform: &StreamingPlatform) -> Option<ObjectRef<StreamingPlatform>> {
     Some(ObjectRef::from(platform))
 }
@@ -176,6 +180,10 @@ fn owner(object: &impl ResourceExt) -> Option<ObjectRef<StreamingPlatform>> {
         .find_map(|owner| ObjectRef::from_owner_ref(namespace.as_deref(), owner, ()))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "one of several ways to whose turn it is; others may find none"
+)]
 fn platform_of_premiere(premiere: &Premiere) -> Option<ObjectRef<StreamingPlatform>> {
     let namespace = premiere.namespace().unwrap_or_default();
     Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))

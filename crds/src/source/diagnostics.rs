@@ -70,7 +70,8 @@ fn bounded(text: &str, most: usize) -> String {
 #[derive(Debug)]
 pub struct Diagnostics {
     file: String,
-    source: NamedSource<String>,
+    /// Boxed: a `Result` is moved about more often than an error is shown.
+    source: Box<NamedSource<String>>,
     findings: Vec<Finding>,
     more: usize,
 }
@@ -84,7 +85,7 @@ impl Diagnostics {
         findings.truncate(SHOWN);
         Self {
             file: file.to_owned(),
-            source: NamedSource::new(file, text.to_owned()),
+            source: Box::new(NamedSource::new(file, text.to_owned())),
             findings,
             more,
         }
@@ -131,7 +132,7 @@ impl std::error::Error for Diagnostics {}
 
 impl Diagnostic for Diagnostics {
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
+        Some(&*self.source)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

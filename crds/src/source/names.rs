@@ -56,7 +56,7 @@ pub(crate) fn suggest(name: &str, known: &[&str]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     if known.len() > LISTED {
-        listed.push_str(&format!(" and {} more", known.len() - LISTED));
+        listed = format!("{listed} and {} more", known.len() - LISTED);
     }
     match known {
         [] => question,

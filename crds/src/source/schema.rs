@@ -149,13 +149,12 @@ impl Checker<'_> {
             let path = join(path, &entry.key);
             let further = &schema["additionalProperties"];
             if let Some(property) = known.and_then(|known| known.get(&entry.key)) {
-                match self.value(&entry.value, property, &path) {
-                    Some(value) => drop(fields.insert(entry.key.clone(), value)),
-                    None => {
-                        self.mended.push(path);
-                        if required.contains(&entry.key.as_str()) {
-                            fields.insert(entry.key.clone(), stand_in(property));
-                        }
+                if let Some(value) = self.value(&entry.value, property, &path) {
+                    fields.insert(entry.key.clone(), value);
+                } else {
+                    self.mended.push(path);
+                    if required.contains(&entry.key.as_str()) {
+                        fields.insert(entry.key.clone(), stand_in(property));
                     }
                 }
             } else if further.is_object() {
@@ -291,7 +290,7 @@ impl Checker<'_> {
                     )
                 } else {
                     format!("`{}` does not match {pattern}", shown(text))
-                })
+                });
             }
             _ => {}
         }

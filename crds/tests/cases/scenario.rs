@@ -32,11 +32,13 @@ pub(crate) fn scenario() -> Value {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn fault(scenario: &mut Value, duration: &str, action: Value) {
     let fault = json!({"name": "f", "start": {"phase": "on"}, "duration": duration, "action": action});
     scenario["spec"]["faults"][1] = fault;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn gate(scenario: &mut Value, check: Value) {
     scenario["spec"]["gates"][0] = json!({"name": "g", "check": check});
 }
@@ -164,7 +166,7 @@ fn faults() -> Vec<Case> {
                     s,
                     "5s",
                     json!({"networkDelay": {"role": "edge", "latencyMs": 10, "jitterMs": 11}}),
-                )
+                );
             },
             &[(
                 "spec.faults[1].action.networkDelay.jitterMs",
@@ -191,7 +193,7 @@ fn faults() -> Vec<Case> {
                     s,
                     "5s",
                     json!({"serviceBrownOut": {"service": "a", "latencyMs": 60_001}}),
-                )
+                );
             },
             &[(
                 "spec.faults[1].action.serviceBrownOut.latencyMs",
@@ -205,7 +207,7 @@ fn faults() -> Vec<Case> {
                     s,
                     "5s",
                     json!({"serviceBrownOut": {"service": "a", "latencyMs": 1, "lossPercent": 101}}),
-                )
+                );
             },
             &[(
                 "spec.faults[1].action.serviceBrownOut.lossPercent",
@@ -311,7 +313,7 @@ fn gates() -> Vec<Case> {
                 gate(
                     s,
                     json!({"edgeScaling": {"surge": "on", "within": "1s", "backToPercent": 0}}),
-                )
+                );
             },
             &[(
                 "spec.gates[0].check.edgeScaling.backToPercent",

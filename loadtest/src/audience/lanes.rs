@@ -74,7 +74,10 @@ impl Lanes {
 
     /// How far a request is; nothing if it is not on its way, or cannot be asked about.
     pub(super) fn progress(&self, id: FetchId) -> Option<Transferred> {
-        let lane = self.open.iter().find(|lane| lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id))?;
+        let lane = self
+            .open
+            .iter()
+            .find(|lane| lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id))?;
         lane.progress.as_ref().map(|progress| progress.look())
     }
 

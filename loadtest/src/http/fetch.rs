@@ -335,9 +335,7 @@ impl Transfer<'_> {
             let read = match self.allowance(deadline).await {
                 Some(allowance) => {
                     let consume = |data: &[u8]| parsed.feed(data);
-                    open.stream
-                        .read_by(allowance, deadline, alarm.as_mut(), consume)
-                        .await
+                    open.stream.read_by(allowance, deadline, alarm.as_mut(), consume).await
                 }
                 None => Ok(None),
             };

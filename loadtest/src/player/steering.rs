@@ -171,7 +171,9 @@ mod tests {
         let known = ["a", "b", "c"].into_iter().map(Arc::from);
         Pathways::new(
             known,
-            Some(Arc::new(Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap())),
+            Some(Arc::new(
+                Url::parse("http://steer/steer/one?session=7&_HLS_pathway=old").unwrap(),
+            )),
             s(300),
         )
     }

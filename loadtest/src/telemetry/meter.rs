@@ -304,7 +304,12 @@ mod tests {
         let totals = || {
             let totals = meter.totals();
             let segments = &totals[&RequestClass::Segment];
-            (segments.requests, segments.errors, segments.bytes, segments.latency.count())
+            (
+                segments.requests,
+                segments.errors,
+                segments.bytes,
+                segments.latency.count(),
+            )
         };
         assert_eq!(totals(), (2, 1, 1010, 1));
         meter.request(&pathway, &outcome);

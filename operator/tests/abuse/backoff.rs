@@ -80,18 +80,21 @@ async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Syn
         let looks = seen
             .iter()
             .filter(|(at, call)| call.path == list && call.verb == Verb::Read && *at < changed);
-        looks.map(|(at, _)| *at - begun).collect()
+        looks.map(|(at, _)| (*at).checked_sub(begun).unwrap()).collect()
     };
     Looks {
         bad: began("bad"),
         worse: began("worse"),
-        fine: carried_out.map_or(Duration::MAX, |(at, _)| *at - changed),
+        fine: carried_out.map_or(Duration::MAX, |(at, _)| (*at).checked_sub(changed).unwrap()),
     }
 }
 
 /// Whether looks come ever later, within bounds, and with jitter.
 fn backs_off(looks: &[Duration]) -> Result<(), String> {
-    let intervals: Vec<f64> = looks.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
+    let intervals: Vec<f64> = looks
+        .windows(2)
+        .map(|pair| pair[1].checked_sub(pair[0]).unwrap().as_secs_f64())
+        .collect();
     let told = |what: &str| Err(format!("{what}: {intervals:.2?}"));
     let late: Vec<f64> = intervals.iter().copied().filter(|interval| *interval >= 30.0).collect();
     if late.len() < 5 {

@@ -7,6 +7,8 @@
 //! - [`run`]: a run, and what has to hold in it and after it.
 //! - [`controls`]: broken operators, each caught by the check it is made for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Signatures are those that kube asks for; what two values do is clearer said once each.
+#![allow(clippy::needless_pass_by_value, clippy::type_complexity, clippy::nonminimal_bool)]
 
 mod backoff;
 mod cluster;

@@ -125,7 +125,7 @@ impl RealControlPlane {
             kubeconfig,
             address: at.api,
             processes: Vec::new(),
-            spawner: spawner,
+            spawner,
         };
         match plane.raise(config, &authority, at, &egress).await {
             Ok(()) => Ok(plane),

@@ -11,7 +11,13 @@
 //! | `CONTRACT_RECORD=1` | writes what the real server answered to `recorded/` |
 //! | `CONTRACT_README=1` | writes the table of exclusions into `sandbox/README.md` |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+// Values are given as literals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value
+)]
 
 mod backend;
 mod context;

@@ -84,7 +84,8 @@ fn at(real: &Value, ours: &Value, path: &str) -> Option<String> {
         (Value::Object(left), Value::Object(right)) => {
             let keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
             let null = Value::Null;
-            keys.filter_map(|key| {
+            let mut keys = keys;
+            keys.find_map(|key| {
                 let (left, right) = (left.get(key), right.get(key));
                 if left.is_some() != right.is_some() {
                     let (side, value) = if left.is_some() {
@@ -96,7 +97,6 @@ fn at(real: &Value, ours: &Value, path: &str) -> Option<String> {
                 }
                 at(left?, right?, &format!("{path}/{key}"))
             })
-            .next()
         }
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
             let mut items = left.iter().zip(right).enumerate();

@@ -33,7 +33,10 @@ pub(crate) use suite;
 
 /// Every test, suite by suite.
 pub(crate) fn all() -> Vec<Test> {
-    use crate::suites::*;
+    use crate::suites::{
+        admission, apply, crud, definitions, deletion, discovery, dry_run, events, expiry, field_validation,
+        generate_name, namespaces, pages, patch, rules, subresources, tables, watch,
+    };
     [
         admission::tests(),
         discovery::tests(),

@@ -83,7 +83,7 @@ impl Masks {
                         }
                         ("uid", Value::String(text)) => *value = Value::String(self.name("uid", text)),
                         ("continue", Value::String(text)) if !text.is_empty() => {
-                            *value = Value::String("<continue>".into())
+                            *value = Value::String("<continue>".into());
                         }
                         _ => self.value(known, value),
                     }

@@ -72,8 +72,5 @@ pub(crate) fn response(refusal: Refusal) -> Response<UnreliableBody> {
 
 /// The last event of a watch that ends with an error.
 pub(crate) fn error_event(refusal: Refusal) -> Bytes {
-    Bytes::from(format!(
-        "{}\n",
-        json!({ "type": "ERROR", "object": status(refusal) })
-    ))
+    Bytes::from(format!("{}\n", json!({ "type": "ERROR", "object": status(refusal) })))
 }

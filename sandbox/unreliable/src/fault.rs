@@ -243,11 +243,7 @@ mod tests {
         let conflict = Some(Fault::Refused(Refusal::Conflict));
         assert!(!faults(Verb::Create).contains(&conflict));
         assert!(faults(Verb::Change).contains(&conflict));
-        let unsure = |verb| {
-            faults(verb)
-                .iter()
-                .any(|fault| matches!(fault, Some(Fault::Unsure(_))))
-        };
+        let unsure = |verb| faults(verb).iter().any(|fault| matches!(fault, Some(Fault::Unsure(_))));
         assert!(!unsure(Verb::Read));
         assert!(unsure(Verb::Create));
         let expired = Some(Fault::Refused(Refusal::Expired));

@@ -94,7 +94,12 @@ pub fn mask(object: &mut Value) {
     if let Some(status) = object["status"].as_object_mut() {
         status.remove("observedGeneration");
         for condition in items(status.get_mut("conditions")) {
-            for field in ["lastTransitionTime", "lastUpdateTime", "lastProbeTime", "observedGeneration"] {
+            for field in [
+                "lastTransitionTime",
+                "lastUpdateTime",
+                "lastProbeTime",
+                "observedGeneration",
+            ] {
                 if let Some(condition) = condition.as_object_mut() {
                     condition.remove(field);
                 }
@@ -121,7 +126,11 @@ fn owners_without_uid(fields: &mut Value) {
         return;
     };
     for (number, (key, value)) in owners.into_iter().enumerate() {
-        let key = if key.starts_with("k:{\"uid\"") { format!("k:owner {number}") } else { key };
+        let key = if key.starts_with("k:{\"uid\"") {
+            format!("k:owner {number}")
+        } else {
+            key
+        };
         fields[key] = value;
     }
 }

@@ -118,7 +118,9 @@ impl Unreliable {
     pub fn made(&self, verb: Verb, path: &str) -> u64 {
         let state = self.state();
         let made = state.made.iter();
-        made.filter(|((_, made, of), _)| *made == verb && of == path).map(|(_, times)| times).sum()
+        made.filter(|((_, made, of), _)| *made == verb && of == path)
+            .map(|(_, times)| times)
+            .sum()
     }
 
     /// What befalls a call, and the generator for what befalls the watch it opens.

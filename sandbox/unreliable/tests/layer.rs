@@ -44,8 +44,22 @@ fn what_is_refused_was_not_done_and_what_is_lost_afterwards_was() {
         (Fault::Unsure(Refusal::Timeout), Some(504), true),
         (Fault::Lost { carried_out: false }, None, false),
         (Fault::Lost { carried_out: true }, None, true),
-        (Fault::Hung { carried_out: false, patience }, None, false),
-        (Fault::Hung { carried_out: true, patience }, None, true),
+        (
+            Fault::Hung {
+                carried_out: false,
+                patience,
+            },
+            None,
+            false,
+        ),
+        (
+            Fault::Hung {
+                carried_out: true,
+                patience,
+            },
+            None,
+            true,
+        ),
     ] {
         paused(1, async {
             let server = ApiServer::new(ApiServerConfig::default());
@@ -137,7 +151,11 @@ async fn informed(seed: u64, rates: Rates) -> (BTreeMap<String, String>, BTreeMa
     tokio::time::sleep(Duration::from_mins(3)).await;
     informer.abort();
     let there = writer.list(&ListParams::default()).await.unwrap();
-    let there = there.iter().map(contents).filter(|(name, _)| name.starts_with('m')).collect();
+    let there = there
+        .iter()
+        .map(contents)
+        .filter(|(name, _)| name.starts_with('m'))
+        .collect();
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     let seen = seen.into_iter().filter(|(name, _)| name.starts_with('m')).collect();
     (there, seen, network)
@@ -185,13 +203,22 @@ fn an_informer_is_behind_while_events_are_withheld() {
         let maps = linked(&server, &network.link("informer"));
         let list = maps.list(&ListParams::default()).await.unwrap();
         let version = list.metadata.resource_version.unwrap();
-        let mut events = maps.watch(&kube::api::WatchParams::default(), &version).await.unwrap().boxed();
+        let mut events = maps
+            .watch(&kube::api::WatchParams::default(), &version)
+            .await
+            .unwrap()
+            .boxed();
         let writer: Api<ConfigMap> = Api::default_namespaced(server.client("default"));
-        writer.create(&PostParams::default(), &config_map("a", 1)).await.unwrap();
+        writer
+            .create(&PostParams::default(), &config_map("a", 1))
+            .await
+            .unwrap();
         let first = tokio::time::timeout(Duration::from_mins(1), events.next()).await;
         assert!(first.is_err(), "{first:?}");
         network.calm();
-        let ended = tokio::time::timeout(Duration::from_mins(1), events.next()).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_mins(1), events.next())
+            .await
+            .unwrap();
         assert!(!matches!(ended, Some(Ok(kube::api::WatchEvent::Added(_)))), "{ended:?}");
     });
 }
@@ -214,7 +241,9 @@ fn a_snapshot_shows_what_is_there() {
         maps.delete("a", &DeleteParams::default()).await.unwrap();
         maps.create(&PostParams::default(), &config_map("a", 1)).await.unwrap();
         assert_eq!(snapshot::differences(&first, &take().await), "");
-        maps.replace("a", &PostParams::default(), &config_map("a", 2)).await.unwrap();
+        maps.replace("a", &PostParams::default(), &config_map("a", 2))
+            .await
+            .unwrap();
         assert!(snapshot::differences(&first, &take().await).contains("/data/value is \"2\", expected \"1\""));
         assert!(snapshot::take(server.service(), &["/api/v1/nothing"]).await.is_err());
     });

@@ -92,7 +92,7 @@ impl Line {
             sleep_until(start + at).await;
             self.carry(bytes_per_second);
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn carry(&self, bytes_per_second: u64) {

@@ -67,7 +67,7 @@ fn text(source: &str) -> Result<String, Failure> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         Failure::invalid(format!("{source}:{line}: not UTF-8"))
     })
 }

@@ -154,8 +154,8 @@ fn text(selector: Option<&LabelSelector>) -> String {
 async fn list(client: &Client, path: &str, parameters: &[(&str, &str)]) -> Result<Vec<Value>, String> {
     let mut query = String::new();
     for (name, value) in parameters {
-        query.push(if query.is_empty() { '?' } else { '&' });
-        query.push_str(&format!("{name}={}", escaped(value)));
+        let sign = if query.is_empty() { '?' } else { '&' };
+        query = format!("{query}{sign}{name}={}", escaped(value));
     }
     let answer = get(client, &format!("{path}{query}")).await?;
     Ok(answer["items"].as_array().cloned().unwrap_or_default())

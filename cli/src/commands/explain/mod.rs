@@ -92,7 +92,7 @@ fn project(args: &RampArgs, subject: &Subject) -> Result<Option<Project>, Failur
     let window = samples
         .map(|usage| usage.window)
         .max()
-        .filter(|window| window.is_positive());
+        .filter(jiff::SignedDuration::is_positive);
     Ok(Some(Project {
         per_second,
         rises_for,

@@ -135,7 +135,8 @@ impl Player {
     pub(super) fn start_media(&mut self) {
         let now = self.now;
         let listed = self.playing().map_or(0, |pathway| pathway.first_listed);
-        self.bandwidth.expect(listed.min(self.settings.initial_bandwidth_max) as f64);
+        self.bandwidth
+            .expect(listed.min(self.settings.initial_bandwidth_max) as f64);
         self.rung = abr::first(self.rungs(), self.bandwidth.estimate());
         if let Some(rung) = self.rungs().get(self.rung).cloned() {
             self.video = Some(Track::new(rung.video, now));
@@ -163,7 +164,13 @@ impl Player {
         }
     }
 
-    pub(super) fn on_playlist(&mut self, kind: TrackKind, playlist: Arc<MediaPlaylist>, base: Arc<Url>, begun: Duration) {
+    pub(super) fn on_playlist(
+        &mut self,
+        kind: TrackKind,
+        playlist: Arc<MediaPlaylist>,
+        base: Arc<Url>,
+        begun: Duration,
+    ) {
         let origin = match kind {
             TrackKind::Video => self.audio.as_ref(),
             TrackKind::Audio => self.video.as_ref(),

@@ -49,8 +49,9 @@ impl Player {
                 if let Some(wanted) = self.track(*track).filter(wanted) {
                     wanted.init = None;
                     // Its segment is of no use without it.
-                    let useless = wanted.segment.inflight;
-                    useless.into_iter().for_each(|id| self.cancel(id));
+                    if let Some(useless) = wanted.segment.inflight {
+                        self.cancel(useless);
+                    }
                     self.media_failed(*track, false, kind, status);
                 }
             }

@@ -30,7 +30,14 @@ impl Player {
                 if let Some(due) = self.steering.ready(self.now) {
                     match self.pathways.poll(&self.pathway, self.bandwidth.estimate()) {
                         Some(url) => {
-                            let id = self.fetch(Purpose::Steering, Arc::new(url), due, self.settings.control, MAX_MANIFEST, None);
+                            let id = self.fetch(
+                                Purpose::Steering,
+                                Arc::new(url),
+                                due,
+                                self.settings.control,
+                                MAX_MANIFEST,
+                                None,
+                            );
                             self.steering.send(id);
                         }
                         None => self.steering.at = None,
@@ -120,7 +127,17 @@ impl Player {
         let due = due.max(self.due).min(now);
         if let Some((init, url)) = self.track(kind).and_then(|track| track.next_init()) {
             // Beside its first segment, not before it.
-            self.fetch(Purpose::Init { kind, init: init.clone() }, url, due, limits, 0, None);
+            self.fetch(
+                Purpose::Init {
+                    kind,
+                    init: init.clone(),
+                },
+                url,
+                due,
+                limits,
+                0,
+                None,
+            );
             if let Some(track) = self.track(kind) {
                 track.init = Some(init);
             }
@@ -163,7 +180,9 @@ impl Player {
             }
             _ => return None,
         };
-        track.segment_due(self.now, self.settings.buffer_goal).filter(|_| !waits)
+        track
+            .segment_due(self.now, self.settings.buffer_goal)
+            .filter(|_| !waits)
     }
 
     /// When to think about the rung again although nothing happens: once the buffer is short of two segments, peaks count.
@@ -175,14 +194,17 @@ impl Player {
 
     /// A video segment that a lower rung may replace while it is on its way.
     fn may_be_given_up(&self, id: FetchId) -> Option<(FetchId, Duration)> {
-        self.outstanding.iter().rev().find_map(|(other, purpose)| match purpose {
-            Purpose::Segment {
-                kind: TrackKind::Video,
-                duration,
-                ..
-            } if *other == id && self.rung > 0 => Some((id, *duration)),
-            _ => None,
-        })
+        self.outstanding
+            .iter()
+            .rev()
+            .find_map(|(other, purpose)| match purpose {
+                Purpose::Segment {
+                    kind: TrackKind::Video,
+                    duration,
+                    ..
+                } if *other == id && self.rung > 0 => Some((id, *duration)),
+                _ => None,
+            })
     }
 
     pub(super) fn fetch(

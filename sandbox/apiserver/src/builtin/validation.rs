@@ -62,10 +62,9 @@ pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
 /// What Go's decoder says of a Secret's data that is not base64.
 fn illegal_base64(data: &Value) -> Option<String> {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let values = data.as_object()?.values().filter_map(Value::as_str);
+    let mut values = data.as_object()?.values().filter_map(Value::as_str);
     values
-        .filter_map(|text| STANDARD.decode(text).err())
-        .next()
+        .find_map(|text| STANDARD.decode(text).err())
         .map(|error| match error {
             base64::DecodeError::InvalidByte(at, _) => format!("illegal base64 data at input byte {at}"),
             _ => "illegal base64 data".to_owned(),

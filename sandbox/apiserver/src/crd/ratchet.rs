@@ -67,6 +67,7 @@ mod tests {
     use crate::schema::parse::parse;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
     fn tolerates(field: &str, old: Value, new: Value) -> bool {
         let item = json!({"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"}}});
         let schema = parse(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {

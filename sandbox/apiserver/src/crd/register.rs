@@ -152,9 +152,8 @@ fn check_defaults(schema: &Schema, path: &str, causes: &mut Vec<Cause>) {
         super::validate::validate(schema, default, "", causes);
         for cause in &mut causes[from..] {
             let below = cause.field.trim_start_matches("<nil>");
-            cause.field = super::prune::join(&format!("{path}.default"), below)
-                .trim_end_matches('.')
-                .to_owned();
+            let at = super::prune::join(&format!("{path}.default"), below);
+            at.trim_end_matches('.').clone_into(&mut cause.field);
         }
     }
     for (name, property) in &schema.properties {

@@ -145,9 +145,7 @@ pub(super) fn check_options(call: &Call) -> ApiResult<()> {
             "resourceVersionMatch",
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ),
-        (true, ..) => {}
         (false, true, _) => forbid("sendInitialEvents", "sendInitialEvents is forbidden for list"),
-        (false, false, None) => {}
         (false, false, Some(_)) if version.is_none() => forbid(
             "resourceVersionMatch",
             "resourceVersionMatch is forbidden unless resourceVersion is provided",
@@ -160,11 +158,11 @@ pub(super) fn check_options(call: &Call) -> ApiResult<()> {
             "resourceVersionMatch",
             "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
         ),
-        (false, false, Some("Exact" | "NotOlderThan")) => {}
-        (false, false, Some(other)) => {
+        (false, false, Some(other)) if !matches!(other, "Exact" | "NotOlderThan") => {
             let supported = ["Exact", "NotOlderThan", ""].map(Value::from);
             causes.push(Cause::not_supported("resourceVersionMatch", &other.into(), &supported));
         }
+        _ => {}
     }
     if causes.is_empty() {
         Ok(())

@@ -227,7 +227,7 @@ async fn namespaces_must_agree(c: Context) {
     let mut map = config_map("one", json!({}));
     map["metadata"]["namespace"] = json!("elsewhere");
     let status = c.post(c.maps(), &map).await.refused(400, "BadRequest");
-    let wanted = format!("the namespace of the provided object does not match the namespace sent on the request");
+    let wanted = "the namespace of the provided object does not match the namespace sent on the request".to_string();
     assert_eq!(status["message"], wanted);
 }
 

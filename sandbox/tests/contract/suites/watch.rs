@@ -82,17 +82,14 @@ impl Watch {
     }
 
     /// The next event, which must be of this type and about this object.
-    #[track_caller]
-    pub(crate) fn expect<'a>(&'a mut self, kind: &'a str, name: &'a str) -> impl Future<Output = Value> + Send + 'a {
-        async move {
-            let event = self
-                .next()
-                .await
-                .unwrap_or_else(|| panic!("the watch ended before {kind} of {name}"));
-            let told = (event["type"].as_str(), event["object"]["metadata"]["name"].as_str());
-            assert_eq!(told, (Some(kind), Some(name)), "{event}");
-            event["object"].clone()
-        }
+    pub(crate) async fn expect<'a>(&'a mut self, kind: &'a str, name: &'a str) -> Value {
+        let event = self
+            .next()
+            .await
+            .unwrap_or_else(|| panic!("the watch ended before {kind} of {name}"));
+        let told = (event["type"].as_str(), event["object"]["metadata"]["name"].as_str());
+        assert_eq!(told, (Some(kind), Some(name)), "{event}");
+        event["object"].clone()
     }
 }
 
