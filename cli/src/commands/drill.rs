@@ -86,7 +86,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
         timeline.seed
     ));
     live.update(|s| s.phase = "starting the sandbox".into());
-    let stage = Stage::raise(&file, None, timeline.seed).await?;
+    let stage = Stage::raise(&file, None, timeline.seed, args.control_plane).await?;
     let outcome = on_stage(&stage, &args, &file, scenario, run, &dir, &live, stop).await;
     if let Some(to) = &args.keep_logs
         && let Err(error) = keep_logs(stage.sandbox.root(), to)
