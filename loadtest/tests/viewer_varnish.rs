@@ -165,8 +165,8 @@ impl Log {
         let mut connection = None;
         while !self.reads.load(Ordering::Relaxed) {
             assert!(Instant::now() < deadline, "varnishncsa sees nothing");
-            let probe = Request::get(format!("{edge}{PROBE}").parse().unwrap(), Instant::now());
-            fetch(&mut connection, probe, &access).await.unwrap();
+            let mut probe = Request::get(format!("{edge}{PROBE}").parse().unwrap(), Instant::now());
+            fetch(&mut connection, &mut probe, &access).await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
