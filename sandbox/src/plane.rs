@@ -67,6 +67,7 @@ impl Plane {
                 };
                 let real = RealConfig {
                     controllers: whose == Controllers::Upstream,
+                    scheduler: whose == Controllers::Upstream,
                     listen: config.listen,
                     ..RealConfig::new(assets.clone(), config.root.join("control-plane"))
                 }
