@@ -82,10 +82,11 @@ pub struct Device {
 }
 
 impl Default for Device {
+    /// What hls.js in a desktop browser was seen to add (`docs/fidelity.md`).
     fn default() -> Self {
         Self {
-            open: Duration::ZERO,
-            first_frame: Duration::ZERO,
+            open: Duration::from_millis(75),
+            first_frame: Duration::from_millis(125),
         }
     }
 }

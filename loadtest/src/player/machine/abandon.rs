@@ -145,7 +145,7 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::player::{Action, Event, Fetch, Fetched, Identity, PlayerSettings};
+    use crate::player::{Action, Device, Event, Fetch, Fetched, Identity, PlayerSettings};
     use crate::telemetry::RequestClass;
 
     const LADDER: [(&str, u64); 3] = [("hi", 800_000), ("mid", 400_000), ("lo", 200_000)];
@@ -170,7 +170,15 @@ mod tests {
             url: Arc::new(Url::parse("http://h/m.m3u8").unwrap()),
             seed: 1,
         };
-        let mut player = Player::new(identity, Arc::new(PlayerSettings::default()));
+        // One answer leads to the next request at once.
+        let settings = PlayerSettings {
+            device: Device {
+                open: Duration::ZERO,
+                first_frame: Duration::ZERO,
+            },
+            ..PlayerSettings::default()
+        };
+        let mut player = Player::new(identity, Arc::new(settings));
         let mut now = Duration::from_secs(100);
         let mut event = Event::Start;
         loop {
