@@ -9,9 +9,11 @@
 //! - [`config`]: the configuration files that the operator renders and the data plane reads.
 //! - [`wire`]: what data-plane processes report over HTTP.
 //! - [`labels`] and [`names`]: how objects are named and labelled.
+//! - [`annotations`]: how a cluster agrees to drills, and ends them.
 //!
 //! No IO happens here.
 
+pub mod annotations;
 pub mod config;
 pub mod crd;
 pub mod drill;
