@@ -2,6 +2,7 @@
 
 mod files;
 mod gather;
+mod halt;
 mod live;
 mod run;
 mod viewers;
@@ -12,6 +13,7 @@ use kube::Client;
 use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
 
 pub use files::{ReportError, write_reports};
+pub use halt::Halt;
 pub use live::{Live, Status};
 pub use run::run;
 

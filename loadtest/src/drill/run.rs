@@ -19,6 +19,7 @@ use super::{
     Drill, DrillError,
     files::write_goose,
     gather::{Worked, gather},
+    halt::Halt,
     live::Tee,
     viewers::audience_plan,
     write_reports,
@@ -113,6 +114,7 @@ async fn perform(
     let viewers = audience_plan(&drill.scenario.audience, &drill.platform, &status, timeline.seed)?;
     // Ends audience, faults and phases; the observer goes on until the platform is steady again.
     let run_stop = stop.child_token();
+    let halt = Halt::new(run_stop.clone());
     let watch_stop = CancellationToken::new();
     // Whichever way this ends: the tasks hold the evidence open.
     let _guards = (run_stop.clone().drop_guard(), watch_stop.clone().drop_guard());
@@ -185,6 +187,7 @@ async fn perform(
     });
     watch_stop.cancel();
     let observer = observer.await;
+    halt.check()?;
     faults?;
     let report = audience??;
     phases?;
