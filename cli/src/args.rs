@@ -52,11 +52,7 @@ pub(crate) enum Command {
 /// Arguments of `supervise`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SuperviseArgs {
-    /// Number of the process to watch
-    pub(crate) pid: i32,
-    /// When it started, in ticks since boot
-    pub(crate) start: u64,
-    /// Its sandbox's folder
+    /// The sandbox's folder, which says whose it is
     pub(crate) root: PathBuf,
 }
 

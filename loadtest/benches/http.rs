@@ -6,6 +6,8 @@
 //! client waiting does not count against it.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "support/plan.rs"]
+mod plan;
 #[path = "support/server.rs"]
 mod server;
 
@@ -19,9 +21,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use showrunner_bench_support::books::{machine, median, target};
 use showrunner_bench_support::process::{CLIENT_CORE, Run, Server, own_role, pinned, role, run};
-use showrunner_loadtest::audience::{
-    Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice, drive_audience, run_audience,
-};
+use showrunner_loadtest::audience::{drive_audience, run_audience};
 use showrunner_loadtest::http::{Access, Request, fetch};
 use showrunner_loadtest::player::PlayerSettings;
 use showrunner_loadtest::telemetry::{Meter, NullSink, Outcome, RequestClass, TelemetrySink};
@@ -238,38 +238,19 @@ fn bare(address: SocketAddr) -> u64 {
 /// The product's viewers, players and all: as many as there were connections, on a stream that always has the next segment, and
 /// with no limit to what they buffer.
 fn viewers(address: SocketAddr, in_goose: bool) -> u64 {
-    let plan = AudiencePlan {
-        playback_url: Url::parse(&format!("http://{address}/play/flood-{BODY}/multivariant.m3u8")).unwrap(),
-        channel: "one".into(),
-        phases: vec![
-            PhaseTarget {
-                duration: Duration::from_millis(50),
-                viewers: CONNECTIONS as u32,
-            },
-            PhaseTarget {
-                duration: LENGTH.checked_sub(Duration::from_millis(50)).unwrap(),
-                viewers: CONNECTIONS as u32,
-            },
-        ],
-        regions: vec![RegionSlice {
-            region: "east".into(),
-            share: 1,
-        }],
-        networks: vec![Network {
-            name: "lan".into(),
-            share: 1,
-            down_kbps: None,
-            rtt: Duration::ZERO,
-        }],
-        arrivals: Arrivals::Even,
-        seed: 1,
-        player: PlayerSettings {
-            buffer_goal: Duration::from_hours(100_000),
-            live_sync_durations: u32::MAX / 10,
-            connections_per_host: 1,
-            ..PlayerSettings::default()
-        },
+    let player = PlayerSettings {
+        buffer_goal: Duration::from_hours(100_000),
+        live_sync_durations: u32::MAX / 10,
+        connections_per_host: 1,
+        ..PlayerSettings::default()
     };
+    let ramp = Duration::from_millis(50);
+    let plan = plan::plan(
+        (address, &format!("flood-{BODY}")),
+        CONNECTIONS as u32,
+        (ramp, LENGTH),
+        player,
+    );
     let sink: Arc<dyn TelemetrySink> = Arc::new(NullSink);
     let stop = CancellationToken::new();
     let report = runtime().block_on(async {

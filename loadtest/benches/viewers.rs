@@ -6,6 +6,8 @@
 //! requests per second. Send lag is what drills record as lateness: from when a viewer was due to act to when it did.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "support/plan.rs"]
+mod plan;
 #[path = "support/server.rs"]
 mod server;
 
@@ -15,11 +17,10 @@ use std::time::Duration;
 
 use showrunner_bench_support::books::{machine, median, target};
 use showrunner_bench_support::process::{CLIENT_CORE, Server, own_cpu, own_role, resident, role, run};
-use showrunner_loadtest::audience::{Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice, drive_audience};
+use showrunner_loadtest::audience::drive_audience;
 use showrunner_loadtest::player::PlayerSettings;
 use showrunner_loadtest::telemetry::{EventBody, TelemetryEvent, TelemetrySink};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 /// Seconds between two requests of a viewer of the target.
 const PACE: f64 = 4.0;
@@ -155,37 +156,12 @@ fn viewers(arguments: &[String]) {
     let address: SocketAddr = arguments[0].parse().unwrap();
     let count: u32 = arguments[1].parse().unwrap();
     let length = RAMP + Duration::from_secs_f64(SETTLE) + Duration::from_secs(arguments[3].parse().unwrap());
-    let plan = AudiencePlan {
-        playback_url: Url::parse(&format!("http://{address}/play/{}/multivariant.m3u8", arguments[2])).unwrap(),
-        channel: "one".into(),
-        phases: vec![
-            PhaseTarget {
-                duration: RAMP,
-                viewers: count,
-            },
-            PhaseTarget {
-                duration: length.checked_sub(RAMP).unwrap(),
-                viewers: count,
-            },
-        ],
-        regions: vec![RegionSlice {
-            region: "east".into(),
-            share: 1,
-        }],
-        networks: vec![Network {
-            name: "lan".into(),
-            share: 1,
-            down_kbps: None,
-            rtt: Duration::ZERO,
-        }],
-        arrivals: Arrivals::Even,
-        seed: 1,
-        // A connection each, as the target has it; a browser opens up to six to a host.
-        player: PlayerSettings {
-            connections_per_host: 1,
-            ..PlayerSettings::default()
-        },
+    // A connection each, as the target has it; a browser opens up to six to a host.
+    let player = PlayerSettings {
+        connections_per_host: 1,
+        ..PlayerSettings::default()
     };
+    let plan = plan::plan((address, &arguments[2]), count, (RAMP, length), player);
     let books = Arc::new(Books::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use showrunner_loadtest::audience::{
-    Arrivals, AudienceError, AudiencePlan, Network, PhaseTarget, RegionSlice, run_audience,
+    Arrivals, AudienceError, AudiencePlan, GooseRun, Network, PhaseTarget, RegionSlice, run_audience,
 };
 use showrunner_loadtest::player::PlayerSettings;
 use showrunner_loadtest::telemetry::{NullSink, RequestClass};
@@ -62,7 +62,7 @@ async fn goose_counts_what_the_server_counted() {
         (report.sessions, report.started, report.fatal, report.unreported),
         (20, 20, 0, 0)
     );
-    let goose = report.goose.unwrap();
+    let GooseRun { metrics: goose, html } = report.goose.unwrap();
     for class in RequestClass::ALL {
         let ours = report.classes.get(&class).cloned().unwrap_or_default();
         assert_eq!(
@@ -78,5 +78,10 @@ async fn goose_counts_what_the_server_counted() {
             .sum();
         assert_eq!(theirs as u64, ours.requests, "{class:?} in goose");
     }
+    let html = html.unwrap();
+    assert!(
+        html.contains("<html") && html.contains(RequestClass::Steering.name()),
+        "goose's own report"
+    );
     assert_eq!(goose.total_users, 2, "one user a region");
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use futures::{Stream, StreamExt, future, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -17,7 +17,9 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         Predicate, PredicateConfig, WatchStreamExt, applier,
-        controller::{self, Action, Error as ControllerError, ReconcileRequest},
+        controller::{
+            self, Action, Error as ControllerError, ReconcileRequest, trigger_owners, trigger_self, trigger_with,
+        },
         predicates,
         reflector::{self, ObjectRef},
         watcher,
@@ -62,7 +64,7 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     let queue = stream::select_all([
         // Not for what is written to the status: that is by ourselves, and a look that fails in ever other words would call
         // for the next one at once.
-        asked_for(
+        trigger_self(
             platforms.touched_objects().predicate_filter(
                 predicates::generation
                     .combine(predicates::labels)
@@ -70,8 +72,9 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
                     .combine(predicates::finalizers),
                 PredicateConfig::default(),
             ),
-            itself,
-        ),
+            (),
+        )
+        .boxed(),
         owned::<ServiceAccount>(&client, namespace, &ours),
         owned::<ConfigMap>(&client, namespace, &ours),
         owned::<NetworkPolicy>(&client, namespace, &ours),
@@ -80,10 +83,14 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         owned::<Deployment>(&client, namespace, &ours),
         owned::<HorizontalPodAutoscaler>(&client, namespace, &ours),
         owned::<PodDisruptionBudget>(&client, namespace, &ours),
-        asked_for(
+        trigger_with(
             backing_off(api(&client, namespace), watcher::Config::default()).touched_objects(),
-            platform_of_premiere,
-        ),
+            |premiere: Premiere| {
+                let namespace = premiere.namespace().unwrap_or_default();
+                Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
+            },
+        )
+        .boxed(),
     ]);
     applier(
         |platform, context| Box::pin(look(platform, context)),
@@ -95,8 +102,8 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     )
     .for_each(async |outcome| match outcome {
         Ok((platform, _)) => debug!(%platform, "reconciled"),
-        // Reported by `on_error` already.
-        Err(ControllerError::ReconcilerFailed(..)) => {}
+        // The first is reported by `on_error` already, the second by the watch.
+        Err(ControllerError::ReconcilerFailed(..) | ControllerError::QueueError(_)) => {}
         // An event of an object that is gone meanwhile.
         Err(ControllerError::ObjectNotFound(platform)) => debug!(%platform, "platform is gone"),
         Err(error) => warn!(%error, "queue"),
@@ -127,66 +134,19 @@ type Requests = stream::BoxStream<'static, Result<ReconcileRequest<StreamingPlat
 /// together (the API server was away for a moment) do so one after another, for minutes.
 fn backing_off<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Events<K>> + Send
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watcher(api, config).default_backoff()
-}
-
-/// The platforms that events are about. Failures are logged: the watch goes on.
-fn asked_for<K>(
-    objects: impl Stream<Item = Result<K, watcher::Error>> + Send + 'static,
-    platform: impl Fn(&K) -> Option<ObjectRef<StreamingPlatform>> + Send + 'static,
-) -> Requests
-where
-    K: Resource<DynamicType = ()> + Send + 'static,
-{
-    objects
-        .filter_map(move |object| {
-            let request = match object {
-                Ok(object) => platform(&object).map(|platform| Ok(platform.into())),
-                Err(error) => {
-                    warn!(kind = %K::kind(&()), %error, "watch interrupted");
-                    None
-                }
-            };
-            future::ready(request)
-        })
-        .boxed()
+    watcher(api, config)
+        .default_backoff()
+        .inspect_err(|error| warn!(kind = %K::kind(&()), %error, "watch interrupted"))
 }
 
 fn owned<K>(client: &Client, namespace: Option<&str>, config: &watcher::Config) -> Requests
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    asked_for(
-        backing_off(api::<K>(client, namespace), config.clone()).touched_objects(),
-        owner,
-    )
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "one of several ways to whose turn it is; others may find none"
-)]
-fn itself(platform: &StreamingPlatform) -> Option<ObjectRef<StreamingPlatform>> {
-    Some(ObjectRef::from(platform))
-}
-
-fn owner(object: &impl ResourceExt) -> Option<ObjectRef<StreamingPlatform>> {
-    let namespace = object.namespace();
-    let owners = object.owner_references().iter();
-    owners
-        .filter(|owner| owner.controller == Some(true))
-        .find_map(|owner| ObjectRef::from_owner_ref(namespace.as_deref(), owner, ()))
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "one of several ways to whose turn it is; others may find none"
-)]
-fn platform_of_premiere(premiere: &Premiere) -> Option<ObjectRef<StreamingPlatform>> {
-    let namespace = premiere.namespace().unwrap_or_default();
-    Some(ObjectRef::new(&premiere.spec.platform).within(&namespace))
+    let objects = backing_off(api::<K>(client, namespace), config.clone()).touched_objects();
+    trigger_owners(objects, (), ()).boxed()
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

@@ -41,11 +41,6 @@ pub enum Stage {
     Policy,
 }
 
-impl Stage {
-    /// Every stage in order.
-    pub const ALL: [Self; 3] = [Self::Foundation, Self::Workload, Self::Policy];
-}
-
 impl Kind {
     /// Every kind.
     pub const ALL: [Self; 8] = [

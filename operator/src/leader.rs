@@ -11,11 +11,8 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ObjectMeta, PostParams},
-};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use kube::{Api, Client, ResourceExt, api::PostParams};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -57,28 +54,27 @@ pub async fn run_elected(
         seen: None,
     };
     loop {
-        tokio::select! {
+        let renewed = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            () = candidate.acquire() => {}
-        }
+            renewed = candidate.acquire() => renewed,
+        };
         info!(identity, "leading");
         let term = stop.child_token();
         let mut operator = Box::pin(run(client.clone(), options.clone(), term.clone()));
-        let ended = tokio::select! {
+        let until = tokio::select! {
             biased;
-            () = candidate.hold() => None,
-            outcome = &mut operator => Some(outcome),
+            until = candidate.hold(renewed) => until,
+            outcome = &mut operator => {
+                // Nothing of ours is under way any more, so the next may begin at once.
+                candidate.release().await;
+                return outcome;
+            }
         };
-        if let Some(outcome) = ended {
-            // Nothing of ours is under way any more, so the next may begin at once.
-            candidate.release().await;
-            return outcome;
-        }
         warn!(identity, "no longer leading");
         term.cancel();
         // What is still under way is dropped after a moment: two leaders must not write at the same time.
-        if let Ok(outcome) = timeout(WIND_DOWN, operator).await {
+        if let Ok(outcome) = timeout_at(until, operator).await {
             outcome?;
         }
         if stop.is_cancelled() {
@@ -107,28 +103,27 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Returns once the Lease is ours.
-    async fn acquire(&mut self) {
-        while self.attempt().await.is_none() {
+    /// Returns once the Lease is ours: when the try began that took it.
+    async fn acquire(&mut self) -> Instant {
+        loop {
+            if let Some(begun) = self.attempt().await {
+                return begun;
+            }
             pause().await;
         }
     }
 
-    /// Renews the Lease; returns when it is lost, or has not been renewed for too long.
-    async fn hold(&mut self) {
-        let mut renewed = Instant::now();
+    /// Renews the Lease, which a try that began at `renewed` has taken. Returns when it is lost, or has not been renewed for
+    /// too long: until when what is under way may go on.
+    async fn hold(&mut self, mut renewed: Instant) -> Instant {
         loop {
             pause().await;
             let deadline = renewed + RENEW_DEADLINE;
-            let attempt = tokio::select! {
-                biased;
-                attempt = self.attempt() => attempt,
-                () = sleep_until(deadline) => return,
-            };
-            if let Some(begun) = attempt {
-                renewed = begun;
-            } else if self.someone_else_holds() || Instant::now() >= deadline {
-                return;
+            match timeout_at(deadline, self.attempt()).await {
+                Ok(Some(begun)) => renewed = begun,
+                _ if self.someone_else_holds() => return Instant::now(),
+                _ if Instant::now() >= deadline => return deadline + WIND_DOWN,
+                _ => {}
             }
         }
     }
@@ -151,14 +146,13 @@ impl Candidate {
     }
 
     async fn take(&mut self) -> kube::Result<bool> {
-        let lease = self.leases.get_opt(LEASE).await?;
-        let version = lease.as_ref().and_then(ResourceExt::resource_version);
-        let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
-        self.saw(version.clone(), spec.clone());
+        let lease = self.leases.get_opt(LEASE).await?.unwrap_or_default();
+        let spec = lease.spec.clone().unwrap_or_default();
+        self.saw(lease.resource_version(), spec.clone());
         if self.someone_else_holds() {
             return Ok(false);
         }
-        let written = self.write(version, self.renewed(spec)).await?;
+        let written = self.write(lease, self.renewed(spec)).await?;
         let version = written.resource_version();
         self.saw(version, written.spec.unwrap_or_default());
         Ok(true)
@@ -198,23 +192,19 @@ impl Candidate {
         }
     }
 
-    /// Writes the Lease on condition that it still is the version given; without one, that there is none.
-    async fn write(&self, version: Option<String>, spec: LeaseSpec) -> kube::Result<Lease> {
+    /// Writes the Lease on condition that it still is as it was read, or that there still is none. What others have written on
+    /// it stays.
+    async fn write(&self, mut lease: Lease, spec: LeaseSpec) -> kube::Result<Lease> {
         let params = PostParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let lease = Lease {
-            metadata: ObjectMeta {
-                name: Some(LEASE.to_owned()),
-                resource_version: version.clone(),
-                ..ObjectMeta::default()
-            },
-            spec: Some(spec),
-        };
-        match version {
-            Some(_) => self.leases.replace(LEASE, &params, &lease).await,
-            None => self.leases.create(&params, &lease).await,
+        lease.metadata.name = Some(LEASE.to_owned());
+        lease.spec = Some(spec);
+        if lease.metadata.resource_version.is_some() {
+            self.leases.replace(LEASE, &params, &lease).await
+        } else {
+            self.leases.create(&params, &lease).await
         }
     }
 
@@ -222,8 +212,7 @@ impl Candidate {
     async fn release(&mut self) {
         let giving = async {
             let lease = self.leases.get(LEASE).await?;
-            let version = lease.resource_version();
-            let spec = lease.spec.unwrap_or_default();
+            let spec = lease.spec.clone().unwrap_or_default();
             if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
                 return Ok(());
             }
@@ -231,12 +220,93 @@ impl Candidate {
                 holder_identity: None,
                 ..spec
             };
-            self.write(version, empty).await.map(drop)
+            self.write(lease, empty).await.map(drop)
         };
         match timeout(RELEASE, giving).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "the lease was not given back; it expires by itself"),
             Err(_) => warn!("the lease was not given back in time; it expires by itself"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{convert::Infallible, sync::Arc, sync::Mutex};
+
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A server with one Lease. Answers to writes take as long as `slow` says, and all calls hang once `hang` many came.
+    fn candidate(lease: Value, slow: Duration, hang: usize) -> (Candidate, Arc<Mutex<Value>>) {
+        let stored = Arc::new(Mutex::new(lease));
+        let (server, calls) = (Arc::clone(&stored), Arc::new(Mutex::new(0)));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let (server, calls) = (Arc::clone(&server), Arc::clone(&calls));
+            async move {
+                let call = {
+                    let mut calls = calls.lock().unwrap();
+                    *calls += 1;
+                    *calls
+                };
+                if call > hang {
+                    std::future::pending::<()>().await;
+                }
+                if request.method() != http::Method::GET {
+                    let body = request.into_body().collect_bytes().await.unwrap();
+                    let mut written: Value = serde_json::from_slice(&body).unwrap();
+                    written["metadata"]["resourceVersion"] = json!(call.to_string());
+                    *server.lock().unwrap() = written;
+                    sleep(slow).await;
+                }
+                let lease = server.lock().unwrap().to_string();
+                Ok::<_, Infallible>(http::Response::new(Body::from(lease.into_bytes())))
+            }
+        });
+        let candidate = Candidate {
+            leases: Api::namespaced(Client::new(service, "system"), "system"),
+            identity: "ours".to_owned(),
+            clock: Clock::System,
+            seen: None,
+        };
+        (candidate, stored)
+    }
+
+    fn lease(holder: &str) -> Value {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": LEASE, "resourceVersion": "1", "labels": { "team": "streaming" } },
+            "spec": { "holderIdentity": holder, "leaseDurationSeconds": 15 },
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_lease_was_answered_late_stops_before_another_may_begin() {
+        let (mut candidate, _) = candidate(lease(""), Duration::from_millis(3900), 2);
+        let begun = Instant::now();
+        let renewed = candidate.acquire().await;
+        assert!(begun.elapsed() >= Duration::from_millis(3900));
+        let until = candidate.hold(renewed).await;
+        assert!(until < begun + LEASE_DURATION, "{:?}", until - begun);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sees_another_lead_stops_at_once() {
+        let (mut candidate, stored) = candidate(lease(""), Duration::ZERO, usize::MAX);
+        let renewed = candidate.acquire().await;
+        *stored.lock().unwrap() = lease("another");
+        assert_eq!(candidate.hold(renewed).await, Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_wrote_on_the_lease_stays() {
+        let (mut candidate, stored) = candidate(lease(""), Duration::ZERO, usize::MAX);
+        candidate.acquire().await;
+        let lease = stored.lock().unwrap().clone();
+        assert_eq!(lease["spec"]["holderIdentity"], "ours");
+        assert_eq!(lease["metadata"]["labels"]["team"], "streaming");
     }
 }

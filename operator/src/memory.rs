@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use showrunner_crds::platform::Role;
 
 use crate::{
     audience,
     floor::{Floor, Reason, Window},
     kind::Kind,
-    observed::Live,
+    observed::{Live, WorkloadState},
     outage::Outages,
     validate::{ValidatedPlatform, names::RegionName, units::Replicas},
 };
@@ -49,8 +49,8 @@ impl Memory {
         Self { uid, ..Self::default() }
     }
 
-    /// Whether the audience is to be asked for again. Not more often than the interval: status is written when it changes,
-    /// a written status is a reason to look again, and a look that asked again would go round for ever.
+    /// Whether the audience is to be asked for again. Not more often than the interval: while things roll out, every change of
+    /// an owned object is a reason to look.
     pub fn ask_again(&mut self, now: Timestamp, interval: Duration) -> bool {
         due(&mut self.asked, now, interval.mul_f64(0.8))
     }
@@ -116,10 +116,13 @@ impl Memory {
             .retain(|region, _| ours(region) && regions.contains(&region));
         let mut fixed = BTreeMap::new();
         for region in regions.into_iter().filter(|region| ours(region)) {
-            let (since, taken) = *self
-                .taken_over
-                .entry(region.clone())
-                .or_insert_with(|| (now, running(platform, live, region).unwrap_or(scaling.min)));
+            let (since, taken) = *self.taken_over.entry(region.clone()).or_insert_with(|| {
+                let name = platform.regional(region, Role::Edge);
+                (
+                    now,
+                    Replicas(WorkloadState::read(live, Kind::Deployment, &name).desired),
+                )
+            });
             let held = now.duration_since(since).unsigned_abs() < scaling.scale_down_stabilisation;
             let replicas = if held {
                 taken.clamp(scaling.min, scaling.max)
@@ -130,12 +133,6 @@ impl Memory {
         }
         fixed
     }
-}
-
-/// Edges that a region's Deployment asks for.
-fn running(platform: &ValidatedPlatform, live: &Live, region: &RegionName) -> Option<Replicas> {
-    let edges: Deployment = live.typed(Kind::Deployment, &platform.regional(region, Role::Edge))?;
-    u32::try_from(edges.spec?.replicas?).ok().map(Replicas)
 }
 
 /// The floor an operator before this one left in the autoscaler.

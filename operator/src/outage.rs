@@ -34,12 +34,19 @@ impl Outages {
         self.0.keys().cloned().collect()
     }
 
-    /// Takes in what came of a look: the regions that failed, those that were waiting among them. `jitter` is in [0, 1).
-    pub fn take(&mut self, now: Timestamp, failed: &BTreeMap<RegionName, String>, mut jitter: impl FnMut() -> f64) {
+    /// Takes in what came of a look that began at `seen`: the regions that failed, those that were waiting then among them.
+    /// The others wait from `now` on, for a look at what hangs takes its time. `jitter` is in [0, 1).
+    pub fn take(
+        &mut self,
+        seen: Timestamp,
+        now: Timestamp,
+        failed: &BTreeMap<RegionName, String>,
+        mut jitter: impl FnMut() -> f64,
+    ) {
         self.0.retain(|region, _| failed.contains_key(region));
         for (region, why) in failed {
             let failures = match self.0.get(region) {
-                Some(outage) if now < outage.retry => continue,
+                Some(outage) if seen < outage.retry => continue,
                 Some(outage) => outage.failures.saturating_add(1),
                 None => 1,
             };
@@ -70,17 +77,26 @@ mod tests {
         let mut outages = Outages::default();
         let mut now = 0;
         for wait in [500, 1000, 2000, 4000] {
-            outages.take(at(now), &failed, || 1.0);
+            outages.take(at(now), at(now), &failed, || 1.0);
             assert_eq!(outages.waiting(at(now + wait - 1)), failed);
             // A look in between does not prolong it.
-            outages.take(at(now + wait - 1), &failed, || 1.0);
+            outages.take(at(now + wait - 1), at(now + wait - 1), &failed, || 1.0);
             assert!(outages.waiting(at(now + wait)).is_empty(), "after {wait} ms");
             assert!(outages.regions().contains(&south));
             now += wait;
         }
-        outages.take(at(now), &BTreeMap::new(), || 1.0);
+        outages.take(at(now), at(now), &BTreeMap::new(), || 1.0);
         assert!(outages.regions().is_empty());
-        outages.take(at(now), &failed, || 0.0);
+        outages.take(at(now), at(now), &failed, || 0.0);
         assert!(outages.waiting(at(now + 250)).is_empty(), "it begins anew");
+    }
+
+    #[test]
+    fn a_look_that_took_long_is_followed_by_a_wait() {
+        let failed: BTreeMap<_, _> = [(RegionName::new("south").unwrap(), "no answer".to_owned())].into();
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let mut outages = Outages::default();
+        outages.take(at(0), at(15), &failed, || 1.0);
+        assert_eq!(outages.waiting(at(15)), failed);
     }
 }

@@ -172,6 +172,22 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     let applied = applier.apply(prepared).await.inspect_err(|_| {
         context.remember(&platform, Memory::forget_secret);
     })?;
+    // Where nothing could be applied, the platform waits as after any failure; a region that failed waits by itself. At once:
+    // what is written after this may fail, and the outage is none the less.
+    let nowhere = validated
+        .regions
+        .iter()
+        .all(|region| applied.failures().contains_key(&region.name));
+    context.remember(&platform, |memory| {
+        if nowhere {
+            memory.outages.clear();
+        } else {
+            let now = options.clock.now();
+            memory
+                .outages
+                .take(observed.now, now, applied.failures(), fastrand::f64);
+        }
+    });
     let topology = Topology::of(&validated);
     let status = status::compute(&Facts {
         platform: &validated,
@@ -184,23 +200,15 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     });
     write_status(&context, &platform, &status).await?;
     for premiere in &observed.premieres {
-        status::update_premiere(client, premiere, premiere::phase(&premiere.spec, observed.now)).await?;
+        let phase = premiere::phase(&premiere.spec, observed.now);
+        in_time(&context, status::update_premiere(client, premiere, phase)).await?;
     }
 
     context.forget_others(observed.now);
-    // Where nothing could be applied, the platform waits as after any failure; a region that failed waits by itself.
-    if validated
-        .regions
-        .iter()
-        .all(|region| applied.failures().contains_key(&region.name))
-    {
-        context.remember(&platform, |memory| memory.outages.clear());
+    if nowhere {
         return Ok(Action::requeue(wait_after_failure(&context, &platform)));
     }
-    context.remember(&platform, |memory| {
-        memory.failures = 0;
-        memory.outages.take(observed.now, applied.failures(), fastrand::f64);
-    });
+    context.remember(&platform, |memory| memory.failures = 0);
     let raised = floors
         .values()
         .any(|floor| floor.replicas > validated.edge.autoscaling.min);
@@ -240,17 +248,22 @@ fn wait_after_failure(context: &Context, platform: &StreamingPlatform) -> Durati
     backoff::after(failures, fastrand::f64())
 }
 
+/// What a status may take to be written.
+async fn in_time<T>(
+    context: &Context,
+    writing: impl Future<Output = Result<T, StatusError>>,
+) -> Result<T, ReconcileError> {
+    let deadline = context.options.request_deadline;
+    let written = tokio::time::timeout(deadline, writing).await;
+    Ok(written.map_err(|_| ReconcileError::StatusDeadline(deadline))??)
+}
+
 async fn write_status(
     context: &Context,
     platform: &StreamingPlatform,
     status: &StreamingPlatformStatus,
 ) -> Result<(), ReconcileError> {
-    let deadline = context.options.request_deadline;
-    let writing = status::update_platform(&context.client, platform, status);
-    let written = tokio::time::timeout(deadline, writing)
-        .await
-        .map_err(|_| ReconcileError::StatusDeadline(deadline))??;
-    if written {
+    if in_time(context, status::update_platform(&context.client, platform, status)).await? {
         for transition in status::transitions(platform.status.as_ref(), status) {
             publish(context, platform, transition).await;
         }

@@ -61,7 +61,7 @@ pub struct Resources<S> {
 }
 
 impl<S> Resources<S> {
-    /// Every object, in the order in which it is applied.
+    /// Every object, those of one region in the order in which they are applied.
     pub fn objects(&self) -> &[Object] {
         &self.objects
     }

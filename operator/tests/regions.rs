@@ -17,10 +17,10 @@ use kube::{
     runtime::controller::Action,
 };
 use serde_json::json;
-use showrunner_crds::platform::RegionStatus;
+use showrunner_crds::{platform::RegionStatus, premiere::Premiere};
 use showrunner_operator::{
     Clock, OperatorOptions,
-    reconcile::{Context, reconcile},
+    reconcile::{Context, ReconcileError, reconcile},
 };
 use support::{cluster::Cluster, flaky::Hanging};
 use tokio::time::{Instant, sleep};
@@ -212,6 +212,48 @@ async fn writes_that_hang() {
     }
     assert!(stage.cache("south").await.contains("333m"));
     assert_eq!(stage.region("south").await.message, None);
+}
+
+/// A status of a premiere that cannot be written ends a look with an error: what is never answered would end all looks. That
+/// the south failed is remembered all the same.
+#[tokio::test(start_paused = true)]
+async fn a_premiere_whose_status_hangs() {
+    let stage = Stage::set().await;
+    stage.look().await;
+    stage.everything_runs().await;
+    let premiere: Premiere = serde_json::from_value(json!({
+        "metadata": { "name": "opening", "namespace": support::cluster::NAMESPACE },
+        "spec": { "platform": "cinema", "start": "2027-03-05T19:00:00Z", "duration": "1h", "expectedViewers": 100 },
+    }))
+    .unwrap();
+    stage
+        .cluster
+        .api::<Premiere>()
+        .create(&PostParams::default(), &premiere)
+        .await
+        .unwrap();
+    stage.hanging.set(|request| {
+        request.starts_with("PATCH") && (request.contains("/premieres/") || request.contains("-south-"))
+    });
+    stage
+        .cluster
+        .change(json!({ "spec": { "edge": { "cacheMib": 333 } } }))
+        .await;
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let platform = Arc::new(stage.cluster.platform().await);
+        let begun = Instant::now();
+        let error = reconcile(platform, stage.operator.clone()).await.unwrap_err();
+        assert!(matches!(error, ReconcileError::StatusDeadline(_)), "{error}");
+        took.push(begun.elapsed());
+        sleep(Duration::from_secs(2)).await;
+    }
+    let status = OperatorOptions::default().request_deadline;
+    assert!(
+        took[0] > took[1] + Duration::from_secs(5),
+        "a fifth of the time the second time: {took:?}"
+    );
+    assert!(took[1] < status + Duration::from_secs(5), "{took:?}");
 }
 
 /// At first, workloads wait for the Services of every region: their rules name them. But not for ever.

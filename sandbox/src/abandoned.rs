@@ -131,9 +131,9 @@ mod tests {
         let left = root(folder.path(), &owner);
         let other = folder.path().join("sandbox-of-mine");
         std::fs::create_dir(&other).unwrap();
-        let foreign = folder.path().join("sandbox-4000001");
+        let foreign = folder.path().join("sandbox-2000000001");
         std::os::unix::fs::symlink(&other, &foreign).unwrap();
-        let nameless = folder.path().join("sandbox-4000000");
+        let nameless = folder.path().join("sandbox-2000000000");
         std::fs::create_dir(&nameless).unwrap();
 
         let mut reaped = reap_abandoned(folder.path(), "sandbox-").unwrap();
@@ -144,7 +144,7 @@ mod tests {
             killed: 0,
             error: None,
         };
-        let mut wanted = vec![expected(&left, owner.pid), expected(&nameless, 4_000_000)];
+        let mut wanted = vec![expected(&left, owner.pid), expected(&nameless, 2_000_000_000)];
         wanted.sort_by_key(|abandoned| abandoned.owner);
         assert_eq!(reaped, wanted);
         assert!(!left.exists() && !nameless.exists());

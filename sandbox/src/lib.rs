@@ -34,6 +34,8 @@ pub use showrunner_node::{ImageTable, NodeConfig, RuntimeConfig, crash};
 
 /// How long a CustomResourceDefinition may take to be established.
 const ESTABLISHED: Duration = Duration::from_secs(10);
+/// How long the address of a Service may be another program's: one that is ending lets it go.
+const TAKEN: Duration = Duration::from_secs(10);
 /// How long pods get to end when the sandbox stops.
 const STOP: Duration = Duration::from_secs(20);
 
@@ -192,15 +194,20 @@ impl Sandbox {
         &self.runtime
     }
 
-    /// Why the sandbox is broken, if it is: a controller or the fault controller died.
+    /// Why the sandbox is broken, if it is: a controller or the fault controller died, or the address of a Service is another
+    /// program's.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         if let Some(error) = self.controllers.failure() {
             return Some(error.to_string());
         }
-        self.chaos
-            .is_finished()
-            .then(|| "the fault controller ended".to_owned())
+        if self.chaos.is_finished() {
+            return Some("the fault controller ended".to_owned());
+        }
+        let taken = self.runtime.network().taken();
+        taken
+            .filter(|taken| taken.since.elapsed() >= TAKEN)
+            .map(|taken| taken.to_string())
     }
 
     /// Creates CustomResourceDefinitions and waits until they are served.
@@ -271,8 +278,17 @@ fn refuse_foreign(path: &std::path::Path) -> Result<(), SandboxError> {
     }
 }
 
-/// States whose the folder is, so that a later start can tell when that process is gone.
+/// States whose the folder is, so that a later start can tell when that process is gone. What an owner before this one left
+/// running is ended first: its mark would be lost with its statement.
 fn claim(root: &std::path::Path, kubeconfig: &std::path::Path) -> Result<(), SandboxError> {
+    if let Ok(before) = Owner::read(root)
+        && !before.may_run()
+    {
+        crash::end_all(&before, root).map_err(SandboxError::io(format!(
+            "cannot end what was left running in {}",
+            root.display()
+        )))?;
+    }
     Owner::this()
         .and_then(|owner| owner.write(root))
         .and_then(|()| abandoned::remember_kubeconfig(root, kubeconfig))

@@ -8,8 +8,8 @@ use crate::args::SuperviseArgs;
 
 /// Waits on standard input. Nobody reads what it would say: what it could not end, the next start names.
 pub(crate) fn run(args: &SuperviseArgs) -> ExitCode {
-    // An owner that is gone already, or whose number is somebody else's, left nothing that started after this.
-    let Some(owner) = Owner::of(args.pid).filter(|owner| owner.start == args.start) else {
+    // The folder says whose it is from before this process was started. If it is gone, somebody has cleaned up already.
+    let Ok(owner) = Owner::read(&args.root) else {
         return ExitCode::SUCCESS;
     };
     match supervise(&owner, &args.root, std::io::stdin().lock()) {

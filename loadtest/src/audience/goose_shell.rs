@@ -3,6 +3,7 @@
 //! goose would give each user a client of its own and count the time to headers only. Here a few users share one client that
 //! sends nothing, the viewers do the work on our own engine, and goose is told what each request took to its last byte.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use goose::metrics::GooseMetrics;
 use goose::{GooseAttack, GooseError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::cohort::{Cohort, CohortReport};
 use super::run::AudienceError;
@@ -46,6 +48,15 @@ const HAND_OVER: Duration = Duration::from_millis(100);
 /// goose resets its metrics once all users are launched, which takes it some milliseconds. What it is told before is lost.
 const RESET: Duration = Duration::from_secs(1);
 
+/// What goose made of a run.
+#[derive(Debug)]
+pub struct GooseRun {
+    /// Its metrics.
+    pub metrics: GooseMetrics,
+    /// Its own report, where it wrote one.
+    pub html: Option<String>,
+}
+
 type Slot = Arc<Mutex<Vec<Result<CohortReport, AudienceError>>>>;
 
 /// Runs every cohort as a goose user and waits for goose to finish.
@@ -53,11 +64,14 @@ pub(super) async fn run(
     plan: &AudiencePlan,
     cohorts: Vec<Cohort>,
     shutdown: CancellationToken,
-) -> Result<(Vec<CohortReport>, GooseMetrics), AudienceError> {
+) -> Result<(Vec<CohortReport>, GooseRun), AudienceError> {
     let _running = Running::begin()?;
     let users = cohorts.len();
     let results: Slot = Arc::default();
-    let mut attack = configure(users).map_err(|error| goose_error(&error))?;
+    // goose writes its report to a file or not at all.
+    let folder = tempfile::tempdir().map_err(AudienceError::Report)?;
+    let report = folder.path().join("report.html");
+    let mut attack = configure(users, &report).map_err(|error| goose_error(&error))?;
     let host = plan.playback_url[..url::Position::BeforePath].to_owned();
     for cohort in cohorts {
         let region = Arc::clone(cohort.shared.meter.region());
@@ -77,17 +91,22 @@ pub(super) async fn run(
         )));
     }
     let reports: Result<Vec<_>, _> = results.into_iter().collect();
-    Ok((reports?, metrics))
+    // Its metrics tell the same: a run does not fail for it.
+    let html = std::fs::read_to_string(&report)
+        .inspect_err(|error| warn!(%error, "goose left no report"))
+        .ok();
+    Ok((reports?, GooseRun { metrics, html }))
 }
 
-/// goose as a quiet guest: no listener, no printing, no report of its own. Iterations are set on the users instead (see
+/// goose as a quiet guest: no listener, no printing. Iterations are set on the users instead (see
 /// [`transaction`]): set here, goose would print to standard output.
-fn configure(users: usize) -> Result<GooseAttack, GooseError> {
+fn configure(users: usize, report: &Path) -> Result<GooseAttack, GooseError> {
     let attack = GooseAttack::initialize_with_config(GooseConfiguration::default())?
         .set_default(GooseDefault::Users, users)?
         .set_default(GooseDefault::IncreaseRate, "1000")?
         .set_default(GooseDefault::NoTelnet, true)?
         .set_default(GooseDefault::NoPrintMetrics, true)?
+        .set_default(GooseDefault::ReportFile, report.to_string_lossy().as_ref())?
         .set_default(GooseDefault::Quiet, 3)?;
     attack.set_client_builder_without_cookies(GooseClientBuilder::new().without_cookies())
 }

@@ -12,6 +12,7 @@ mod schedule;
 mod solo;
 mod viewer;
 
+pub use goose_shell::GooseRun;
 pub use run::{AudienceError, AudienceReport, ClassReport, drive_audience, run_audience};
 pub use schedule::{Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice, Schedule, Viewing};
 pub use solo::{Glimpse, SoloSession, watch_alone};

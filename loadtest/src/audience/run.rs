@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use goose::metrics::GooseMetrics;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cohort::{Cohort, CohortReport};
+use super::goose_shell::GooseRun;
 use super::schedule::{AudiencePlan, Schedule};
 use super::viewer::Shared;
 use super::{goose_shell, interrupt};
@@ -33,6 +33,9 @@ pub enum AudienceError {
     /// A bug in a viewer.
     #[error("a viewer panicked: {0}")]
     ViewerPanicked(String),
+    /// There is no place for goose's report.
+    #[error("no temporary folder for goose's report: {0}")]
+    Report(std::io::Error),
     /// goose refused to run, or lost a user.
     #[error("goose: {0}")]
     Goose(String),
@@ -59,8 +62,8 @@ pub struct AudienceReport {
     pub classes: BTreeMap<RequestClass, ClassReport>,
     /// Requests that are missing from goose's metrics because its queue was full.
     pub unreported: u64,
-    /// goose's own metrics; `None` without goose.
-    pub goose: Option<GooseMetrics>,
+    /// goose's own metrics and report; `None` without goose.
+    pub goose: Option<GooseRun>,
 }
 
 /// Requests of one class over the whole run.
@@ -94,8 +97,8 @@ pub async fn run_audience(
     let meters = stage.meters.clone();
     let outcome = goose_shell::run(&plan, stage.cohorts, shutdown).await;
     ticker.finish().await;
-    let (reports, metrics) = outcome?;
-    Ok(total(&reports, &meters, Some(metrics)))
+    let (reports, goose) = outcome?;
+    Ok(total(&reports, &meters, Some(goose)))
 }
 
 /// Runs the audience without goose: for tests, benchmarks, and several at once.
@@ -281,7 +284,7 @@ fn second_report(
     }));
 }
 
-fn total(reports: &[CohortReport], meters: &[Arc<Meter>], goose: Option<GooseMetrics>) -> AudienceReport {
+fn total(reports: &[CohortReport], meters: &[Arc<Meter>], goose: Option<GooseRun>) -> AudienceReport {
     let mut sum = CohortReport::default();
     for report in reports {
         sum.merge(report);

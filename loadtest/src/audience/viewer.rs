@@ -112,7 +112,7 @@ impl Session {
                 Action::Cancel(id) => {
                     if let Some((fetch, bytes)) = self.lanes.cancel(id) {
                         let latency = now.saturating_sub(fetch.due);
-                        self.meter(&fetch, false, 0, latency, bytes, None);
+                        self.meter(&fetch, failed(&fetch, latency, bytes));
                     }
                 }
                 Action::Report(event) => {
@@ -128,41 +128,27 @@ impl Session {
     }
 
     fn answered(&mut self, fetch: &Fetch, answer: Result<Response, FetchFailure>) {
-        match &answer {
-            Ok(response) => {
-                let success = (200..300).contains(&response.status);
-                self.meter(
-                    fetch,
-                    success,
-                    response.status,
-                    response.total,
-                    response.bytes,
-                    response.cache,
-                );
-            }
-            Err(failure) => self.meter(fetch, false, 0, failure.elapsed, failure.bytes, None),
-        }
+        self.account(fetch, &answer);
         let event = event_of(fetch, answer);
         self.tell(event);
     }
 
-    fn meter(
-        &self,
-        fetch: &Fetch,
-        success: bool,
-        status: u16,
-        latency: Duration,
-        bytes: u64,
-        cache: Option<crate::http::CacheStatus>,
-    ) {
-        let outcome = Outcome {
-            class: fetch.class,
-            success,
-            status,
-            latency,
-            bytes,
-            cache,
+    fn account(&self, fetch: &Fetch, answer: &Result<Response, FetchFailure>) {
+        let outcome = match answer {
+            Ok(response) => Outcome {
+                class: fetch.class,
+                success: (200..300).contains(&response.status),
+                status: response.status,
+                latency: response.total,
+                bytes: response.bytes,
+                cache: response.cache,
+            },
+            Err(failure) => failed(fetch, failure.elapsed, failure.bytes),
         };
+        self.meter(fetch, outcome);
+    }
+
+    fn meter(&self, fetch: &Fetch, outcome: Outcome) {
         self.shared.meter.request(&fetch.pathway, &outcome);
     }
 
@@ -202,20 +188,7 @@ impl Session {
             let Ok((fetch, answer)) = timeout_at(deadline, self.lanes.next()).await else {
                 break;
             };
-            match answer {
-                Ok(response) => {
-                    let success = (200..300).contains(&response.status);
-                    self.meter(
-                        &fetch,
-                        success,
-                        response.status,
-                        response.total,
-                        response.bytes,
-                        response.cache,
-                    );
-                }
-                Err(failure) => self.meter(&fetch, false, 0, failure.elapsed, failure.bytes, None),
-            }
+            self.account(&fetch, &answer);
         }
         self.end.take().unwrap_or_default()
     }
@@ -227,6 +200,18 @@ impl Drop for Session {
         if let Some((pathway, state)) = self.seen.take() {
             self.shared.meter.viewer(Some((&pathway, state)), None);
         }
+    }
+}
+
+/// A request without an answer.
+fn failed(fetch: &Fetch, latency: Duration, bytes: u64) -> Outcome {
+    Outcome {
+        class: fetch.class,
+        success: false,
+        status: 0,
+        latency,
+        bytes,
+        cache: None,
     }
 }
 

@@ -7,10 +7,18 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{audience::AudienceReport, evidence::Evidence, judge::Verdict, plan::Timeline, report};
+use crate::{
+    audience::{AudienceReport, GooseRun},
+    evidence::Evidence,
+    judge::Verdict,
+    plan::Timeline,
+    report,
+};
 
 /// What goose counted.
 const GOOSE: &str = "goose.json";
+/// Its own report of that.
+const GOOSE_HTML: &str = "goose.html";
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +67,7 @@ fn summary(dir: &Path, verdict: &Verdict) -> String {
     if dir.join(GOOSE).exists() {
         let _ = writeln!(
             text,
-            "\nThe load generator's own metrics, by class of request, are in `{GOOSE}`."
+            "\nThe load generator's own metrics, by class of request, are in `{GOOSE}` and `{GOOSE_HTML}`."
         );
     }
     text
@@ -75,9 +83,11 @@ struct Goose<'a, M> {
     metrics: &'a M,
 }
 
-/// Writes `goose.json`: goose's own metrics of the run and the test plan they belong to.
+/// Writes `goose.json`, goose's own metrics of the run and the test plan they belong to, and `goose.html`, its report.
 pub(super) fn write_goose(dir: &Path, timeline: &Timeline, audience: &AudienceReport) -> Result<(), ReportError> {
-    let Some(metrics) = &audience.goose else { return Ok(()) };
+    let Some(GooseRun { metrics, html }) = &audience.goose else {
+        return Ok(());
+    };
     let path = dir.join(GOOSE);
     let content = Goose {
         test_plan: timeline.test_plan(),
@@ -88,7 +98,10 @@ pub(super) fn write_goose(dir: &Path, timeline: &Timeline, audience: &AudienceRe
         path: path.clone(),
         why: e.to_string(),
     })?;
-    std::fs::write(&path, text + "\n").map_err(|source| ReportError::Io { path, source })
+    std::fs::write(&path, text + "\n").map_err(|source| ReportError::Io { path, source })?;
+    let Some(html) = html else { return Ok(()) };
+    let path = dir.join(GOOSE_HTML);
+    std::fs::write(&path, html).map_err(|source| ReportError::Io { path, source })
 }
 
 #[cfg(test)]

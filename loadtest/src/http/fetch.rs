@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use url::Url;
 
-use super::head::{CacheStatus, Head, HeadError, MAX_HEAD, parse_head};
+use super::head::{CacheStatus, Head, HeadError};
+use super::incoming::Incoming;
 use super::stream::Stream;
-use super::{Access, BodyError, BodyReader, Deadlines, Framing, Progress, Transferred};
+use super::{Access, BodyError, Deadlines, Progress, Transferred};
 
 /// Most redirects followed.
 const MAX_REDIRECTS: u8 = 5;
@@ -328,23 +329,23 @@ impl Transfer<'_> {
                 .map_err(HttpError::Closed)?;
         }
 
-        let mut parsed = Parsed::new(self.request.capture);
+        let mut incoming = Incoming::new(self.request.capture);
         let mut first_byte = None;
         let mut alarm = pin!(sleep_until(deadline));
         let now = loop {
             let read = match self.allowance(deadline).await {
                 Some(allowance) => {
-                    let consume = |data: &[u8]| parsed.feed(data);
+                    let consume = |data: &[u8]| incoming.feed(data);
                     open.stream.read_by(allowance, deadline, alarm.as_mut(), consume).await
                 }
                 None => Ok(None),
             };
             let count = match read {
                 Ok(Some(count)) => count,
-                Err(error) if parsed.head.is_none() => return Err(HttpError::Closed(error)),
+                Err(error) if !incoming.has_head() => return Err(HttpError::Closed(error)),
                 Err(_) => 0,
                 Ok(None) => {
-                    *bytes += parsed.bytes;
+                    *bytes += incoming.bytes();
                     return Err(timed_out(first_byte.is_some(), deadline >= total));
                 }
             };
@@ -354,18 +355,18 @@ impl Transfer<'_> {
                 first_byte = Some(now);
                 self.received = true;
             }
-            let outcome = if count == 0 { parsed.close() } else { parsed.check() };
+            let outcome = if count == 0 { incoming.close() } else { incoming.check() };
             if let Err(error) = outcome {
-                *bytes += parsed.bytes;
+                *bytes += incoming.bytes();
                 return Err(error);
             }
-            if parsed.is_done() {
+            if incoming.is_done() {
                 break now;
             }
             if let Some(progress) = &self.request.progress {
                 progress.note(Transferred {
-                    bytes: *bytes + parsed.bytes,
-                    length: parsed.length(),
+                    bytes: *bytes + incoming.bytes(),
+                    length: incoming.length(),
                     first_byte: first_byte.map(|at| at.saturating_duration_since(self.started)),
                 });
             }
@@ -373,9 +374,9 @@ impl Transfer<'_> {
                 deadline = (now + limits.stall).min(total);
             }
         };
-        *bytes += parsed.bytes;
+        *bytes += incoming.bytes();
         let first_byte = first_byte.unwrap_or(now);
-        let (mut head, body, extra) = parsed.finish()?;
+        let (mut head, body, extra) = incoming.finish()?;
         head.keep_alive &= !extra;
         let response = Response {
             status: head.status,
@@ -433,135 +434,4 @@ fn encode(out: &mut Vec<u8>, request: &Request, authority: &Authority) {
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(&request.body);
-}
-
-/// What has come of a response.
-struct Parsed {
-    head: Option<Head>,
-    /// An incomplete head; almost always empty, as heads come in one piece.
-    partial: Vec<u8>,
-    reader: BodyReader,
-    capture: usize,
-    body: Vec<u8>,
-    bytes: u64,
-    /// Bytes after the end of the body.
-    extra: bool,
-    error: Option<HttpError>,
-}
-
-impl Parsed {
-    fn new(capture: usize) -> Self {
-        Self {
-            head: None,
-            partial: Vec::new(),
-            reader: BodyReader::new(Framing::None),
-            capture,
-            body: Vec::new(),
-            bytes: 0,
-            extra: false,
-            error: None,
-        }
-    }
-
-    /// Content length, where the server gave one.
-    fn length(&self) -> Option<u64> {
-        match self.head.as_ref()?.framing {
-            Framing::Length(length) => Some(length),
-            _ => None,
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.head.is_some() && self.reader.is_done()
-    }
-
-    fn feed(&mut self, data: &[u8]) {
-        if let Err(error) = self.try_feed(data) {
-            self.error = Some(error);
-        }
-    }
-
-    fn try_feed(&mut self, data: &[u8]) -> Result<(), HttpError> {
-        if self.head.is_some() {
-            return self.feed_body(data);
-        }
-        if self.partial.is_empty() {
-            return if let Some(used) = self.feed_head(data)? {
-                self.feed_body(&data[used..])
-            } else {
-                self.partial.extend_from_slice(data);
-                Ok(())
-            };
-        }
-        if self.partial.len() + data.len() > MAX_HEAD + 64 * 1024 {
-            return Err(HeadError::TooLarge.into());
-        }
-        self.partial.extend_from_slice(data);
-        let partial = std::mem::take(&mut self.partial);
-        if let Some(used) = self.feed_head(&partial)? {
-            self.feed_body(&partial[used..])
-        } else {
-            self.partial = partial;
-            Ok(())
-        }
-    }
-
-    /// Parses the head, past any interim (1xx) ones; says how much of `data` it took.
-    fn feed_head(&mut self, data: &[u8]) -> Result<Option<usize>, HttpError> {
-        let mut used = 0;
-        loop {
-            let Some((head, length)) = parse_head(&data[used..])? else {
-                return Ok(None);
-            };
-            used += length;
-            if (100..200).contains(&head.status) {
-                continue;
-            }
-            if let Framing::Length(length) = head.framing {
-                let wanted = usize::try_from(length).unwrap_or(usize::MAX).min(self.capture);
-                self.body.reserve_exact(wanted);
-            }
-            self.reader = BodyReader::new(head.framing);
-            self.head = Some(head);
-            return Ok(Some(used));
-        }
-    }
-
-    fn feed_body(&mut self, data: &[u8]) -> Result<(), HttpError> {
-        let (capture, body, bytes) = (self.capture, &mut self.body, &mut self.bytes);
-        let mut overflow = false;
-        let used = self.reader.feed(data, |content| {
-            *bytes += content.len() as u64;
-            if capture > 0 && !overflow {
-                overflow = body.len() + content.len() > capture;
-                if !overflow {
-                    body.extend_from_slice(content);
-                }
-            }
-        })?;
-        self.extra |= used < data.len();
-        if overflow {
-            Err(HttpError::TooLarge(capture))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn check(&mut self) -> Result<(), HttpError> {
-        self.error.take().map_or(Ok(()), Err)
-    }
-
-    fn close(&mut self) -> Result<(), HttpError> {
-        if self.head.is_none() {
-            return Err(HttpError::Closed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(self.reader.close()?)
-    }
-
-    fn finish(self) -> Result<(Head, Option<Vec<u8>>, bool), HttpError> {
-        let head = self
-            .head
-            .ok_or_else(|| HttpError::Closed(io::ErrorKind::UnexpectedEof.into()))?;
-        Ok((head, (self.capture > 0).then_some(self.body), self.extra))
-    }
 }

@@ -10,6 +10,7 @@ mod body;
 mod deadline;
 mod fetch;
 mod head;
+mod incoming;
 mod progress;
 mod shape;
 mod stream;

@@ -30,8 +30,10 @@ pub struct Session {
     pub pathways: Vec<(i64, String)>,
     /// First segments from a pathway, and when.
     pub segments: Vec<(i64, String)>,
-    /// Gaps between new segments: when they ended, and how long they were.
+    /// Gaps between new segments: when they began and ended.
     pub gaps: Vec<(i64, i64)>,
+    /// No other gap was longer than this; `None` where the session never said so.
+    pub other_gaps: Option<i64>,
     /// The fatal error.
     pub fatal: Option<(i64, String)>,
     /// When it ended.
@@ -300,8 +302,11 @@ fn session_event(session: &mut Session, t: i64, event: &SessionEvent) {
         SessionEvent::Fatal { reason } => session.fatal = Some((t, reason.clone())),
         SessionEvent::Ended(end) => {
             session.ended = Some(t);
-            session.gaps.push((t, end.gap_max_ms as i64));
+            let longest = end.gap_max_ms as i64;
+            let told = end.gaps_told_above_ms.map(|above| above as i64);
+            session.other_gaps = Some(told.map_or(longest, |above| longest.min(above)));
         }
+        SessionEvent::StreamGap { ms } => session.gaps.push((t - *ms as i64, t)),
         SessionEvent::RungSwitched { .. } | SessionEvent::Skipped { .. } | SessionEvent::Error { .. } => {}
     }
 }
@@ -310,6 +315,7 @@ fn session_event(session: &mut Session, t: i64, event: &SessionEvent) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::telemetry::SessionEnd;
     use crate::testing::{evidence, facts};
 
     #[test]
@@ -321,6 +327,31 @@ mod tests {
         assert_eq!(session.stalls, [(31_000, Some(33_000))]);
         assert_eq!(session.pathway_at(30_000), Some("eu"));
         assert_eq!(session.pathway_at(33_000), Some("us"));
+    }
+
+    #[test]
+    fn gaps_are_placed_and_what_is_not_told_is_bounded() {
+        let of = |events: &[(i64, SessionEvent)]| {
+            let mut session = Session::default();
+            for (t, event) in events {
+                session_event(&mut session, *t, event);
+            }
+            (session.gaps, session.other_gaps)
+        };
+        let ended = |above| {
+            SessionEvent::Ended(SessionEnd {
+                gap_max_ms: 9000,
+                gaps_told_above_ms: above,
+                ..SessionEnd::default()
+            })
+        };
+        let told = [
+            (30_000, SessionEvent::StreamGap { ms: 9000 }),
+            (60_000, ended(Some(4000))),
+        ];
+        assert_eq!(of(&told), (vec![(21_000, 30_000)], Some(4000)));
+        // Evidence from before gaps were told: the worst one may have been at any time.
+        assert_eq!(of(&[(60_000, ended(None))]), (Vec::new(), Some(9000)));
     }
 
     #[test]

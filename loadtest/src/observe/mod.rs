@@ -67,9 +67,8 @@ pub async fn observe(
             Err(error) => warn!(%error, "the cluster could not be observed"),
         }
         if last || round.is_multiple_of(ORIGIN_EVERY) {
-            for origin in origin::ask_all(&client, &subject, &mut cursors).await {
-                recorder.record(Event::Origin(origin));
-            }
+            let record = |seen| recorder.record(Event::Origin(seen));
+            origin::ask_all(&client, &subject, &mut cursors, record).await;
         }
         if last {
             break;

@@ -27,19 +27,19 @@ impl Cursors {
         self.0.get(pod).map_or(0, |(_, cursor)| *cursor)
     }
 
-    /// Takes a report in. `false` where it left something out: another instance answered than the one the cursor was from.
-    fn advance(&mut self, pod: &str, stats: &OriginStats) -> bool {
+    /// Takes a report in. Where another instance answered than the one the cursor was from, the report left something out, and
+    /// the next time it is asked for everything.
+    fn advance(&mut self, pod: &str, stats: &OriginStats) {
         let known = self.0.get(pod);
         let whole = known.is_none_or(|(instance, cursor)| *instance == stats.instance || *cursor == 0);
         let cursor = if whole { stats.cursor } else { 0 };
         self.0.insert(pod.to_owned(), (stats.instance.clone(), cursor));
-        whole
     }
 }
 
-/// Asks every origin pod through the API server for what is new since the last time. An origin that does not answer is left
-/// out: its next report has it all.
-pub(super) async fn ask_all(client: &Client, subject: &Subject, cursors: &mut Cursors) -> Vec<OriginSeen> {
+/// Asks every origin pod through the API server for what is new since the last time, and records each answer as it comes. An
+/// origin that does not answer is left out: its next report has it all.
+pub(super) async fn ask_all(client: &Client, subject: &Subject, cursors: &mut Cursors, record: impl Fn(OriginSeen)) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &subject.namespace);
     let selector = format!(
         "{}={},{}={}",
@@ -52,30 +52,20 @@ pub(super) async fn ask_all(client: &Client, subject: &Subject, cursors: &mut Cu
         Ok(Ok(listed)) => listed,
         Ok(Err(error)) => {
             debug!(%error, "origins cannot be listed");
-            return Vec::new();
+            return;
         }
-        Err(_) => return Vec::new(),
+        Err(_) => return,
     };
-    let known: &Cursors = cursors;
-    let mut seen: Vec<OriginSeen> = stream::iter(listed.items)
-        .map(|pod| {
-            let pod = pod.name_any();
-            let since = known.since(&pod);
-            ask(client, subject, pod, since)
-        })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(|seen| async { seen })
-        .collect()
-        .await;
-    for origin in &mut seen {
-        if !cursors.advance(&origin.pod, &origin.stats)
-            && let Some(whole) = ask(client, subject, origin.pod.clone(), 0).await
-            && cursors.advance(&whole.pod, &whole.stats)
-        {
-            *origin = whole;
-        }
+    let asks = listed.items.iter().map(ResourceExt::name_any);
+    let asks: Vec<_> = asks.map(|pod| (cursors.since(&pod), pod)).collect();
+    let mut answers = stream::iter(asks)
+        .map(|(since, pod)| ask(client, subject, pod, since))
+        .buffer_unordered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        let Some(seen) = answer else { continue };
+        cursors.advance(&seen.pod, &seen.stats);
+        record(seen);
     }
-    seen
 }
 
 async fn ask(client: &Client, subject: &Subject, pod: String, since: u64) -> Option<OriginSeen> {
@@ -111,14 +101,15 @@ mod tests {
     fn an_origin_is_asked_for_what_is_new_and_a_new_instance_for_everything() {
         let mut cursors = Cursors::default();
         assert_eq!(cursors.since("o"), 0);
-        assert!(cursors.advance("o", &stats("a", 7)));
+        cursors.advance("o", &stats("a", 7));
         assert_eq!(cursors.since("o"), 7);
-        assert!(
-            !cursors.advance("o", &stats("b", 9)),
-            "asked with a cursor of the instance before"
+        cursors.advance("o", &stats("b", 9));
+        assert_eq!(
+            cursors.since("o"),
+            0,
+            "it was asked with a cursor of the instance before"
         );
-        assert_eq!(cursors.since("o"), 0);
-        assert!(cursors.advance("o", &stats("b", 9)));
+        cursors.advance("o", &stats("b", 9));
         assert_eq!(cursors.since("o"), 9);
         assert_eq!(cursors.since("p"), 0);
     }

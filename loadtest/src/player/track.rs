@@ -106,7 +106,7 @@ impl Track {
         self.edges = None;
     }
 
-    /// A playlist arrived that was asked for at `begun`. Returns media that was skipped because it left the window.
+    /// A playlist arrived that was asked for at `begun`.
     pub(super) fn on_playlist(
         &mut self,
         playlist: Arc<MediaPlaylist>,
@@ -114,12 +114,12 @@ impl Track {
         begun: Duration,
         now: Duration,
         sync: Sync,
-    ) -> Duration {
+    ) -> News {
         self.playlist.succeeded();
         let Some(last) = playlist.last() else {
             // Nothing published yet.
             self.playlist.at = Some((begun + playlist.target / 2).max(now));
-            return Duration::ZERO;
+            return News::default();
         };
         let changed = self.edges != Some((playlist.first, last));
         // Only against the same playlist: one of another pathway may just lag behind, and playing that again is no progress.
@@ -130,7 +130,7 @@ impl Track {
         self.base = Some(base);
         self.target = playlist.target;
         self.ended = playlist.ended;
-        self.note_newest(last, now, restarted);
+        let gap = self.note_newest(last, now, restarted);
         // RFC 8216, 6.3.4: a target duration after it changed, half of one if it did not.
         let wait = if changed { playlist.target } else { playlist.target / 2 };
         // Late already: now, and the ones that were missed meanwhile are not made up for.
@@ -156,12 +156,12 @@ impl Track {
         let mut next = self.next.unwrap_or(0);
         next -= match self.again.take() {
             Some(Again::IfNewest) if next == last.saturating_add(1) => 1,
-            Some(Again::InAnyCase) if (playlist.first + 1..=last + 1).contains(&next) => 1,
+            Some(Again::InAnyCase) if next > playlist.first && next - 1 <= last => 1,
             _ => 0,
         };
         self.from = playlist.segments.partition_point(|segment| segment.sequence < next);
         self.list = Some(playlist);
-        skipped
+        News { skipped, gap }
     }
 
     /// Known segments from `next` on.
@@ -172,15 +172,15 @@ impl Track {
             .unwrap_or_default()
     }
 
-    fn note_newest(&mut self, last: u64, now: Duration, restarted: bool) {
-        match self.newest {
-            Some((newest, _)) if last <= newest && !restarted => {}
-            Some((_, at)) => {
-                self.gap_max = self.gap_max.max(now.saturating_sub(at));
-                self.newest = Some((last, now));
-            }
-            None => self.newest = Some((last, now)),
+    /// Gives the time for which nothing was new, if that ends now.
+    fn note_newest(&mut self, last: u64, now: Duration, restarted: bool) -> Option<Duration> {
+        if self.newest.is_some_and(|(newest, _)| last <= newest) && !restarted {
+            return None;
         }
+        let before = self.newest.replace((last, now));
+        let gap = before.map(|(_, at)| now.saturating_sub(at))?;
+        self.gap_max = self.gap_max.max(gap);
+        Some(gap)
     }
 
     /// Passes over segments marked as missing; returns how much media that is.
@@ -317,12 +317,20 @@ impl Track {
         Some(self.segment.at.map_or(room, |retry| retry.max(room)))
     }
 
+    /// The wait for a new segment that goes on at `now`.
+    pub(super) fn gap_open(&self, now: Duration) -> Option<Duration> {
+        let (_, at) = self.newest.filter(|_| !self.ended)?;
+        Some(now.saturating_sub(at))
+    }
+
+    /// Waits longer than this are told one by one; any stream has shorter ones all the time.
+    pub(super) fn notable_gap(&self) -> Duration {
+        self.target * 2
+    }
+
     /// Longest wait for a new segment, up to `now`.
     pub(super) fn gap_max(&self, now: Duration) -> Duration {
-        match self.newest {
-            Some((_, at)) if !self.ended => self.gap_max.max(now.saturating_sub(at)),
-            _ => self.gap_max,
-        }
+        self.gap_max.max(self.gap_open(now).unwrap_or_default())
     }
 
     /// Distance from the playhead to the live edge.
@@ -330,9 +338,18 @@ impl Track {
         let (Some((newest, at)), Some(next)) = (self.newest, self.next) else {
             return Duration::ZERO;
         };
-        let missing = u32::try_from((newest + 1).saturating_sub(next)).unwrap_or(u32::MAX);
+        let missing = u32::try_from(newest.saturating_add(1).saturating_sub(next)).unwrap_or(u32::MAX);
         self.target.saturating_mul(missing) + self.buffered + now.saturating_sub(at)
     }
+}
+
+/// What a playlist brought to light.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// Media that was skipped because it left the window.
+    pub skipped: Duration,
+    /// For how long nothing had been new, if something is.
+    pub gap: Option<Duration>,
 }
 
 /// When a segment that is in the buffer is fetched once more, in another rung.
@@ -425,8 +442,8 @@ mod tests {
     fn falling_out_of_the_window_jumps_to_the_live_edge() {
         let mut track = track();
         track.on_playlist(playlist(10, 6, &[]), base(), s(0), s(0), SYNC);
-        let skipped = track.on_playlist(playlist(100, 6, &[]), base(), s(0), s(0), SYNC);
-        assert_eq!((track.next, skipped), (Some(103), s(180)));
+        let news = track.on_playlist(playlist(100, 6, &[]), base(), s(0), s(0), SYNC);
+        assert_eq!((track.next, news.skipped), (Some(103), s(180)));
     }
 
     #[test]
@@ -435,6 +452,34 @@ mod tests {
         track.on_playlist(playlist(1000, 6, &[]), base(), s(0), s(0), SYNC);
         track.on_playlist(playlist(5, 6, &[]), base(), s(0), s(0), SYNC);
         assert_eq!(track.next, Some(8));
+    }
+
+    #[test]
+    fn numbering_that_cannot_go_on_is_no_panic() {
+        let mut track = track();
+        let mut end = Arc::unwrap_or_clone(playlist(10, 1, &[]));
+        (end.first, end.segments[0].sequence) = (u64::MAX, u64::MAX);
+        let end = Arc::new(end);
+        track.on_playlist(Arc::clone(&end), base(), s(0), s(0), SYNC);
+        assert!(track.append(u64::MAX, s(2)));
+        track.again = Some(Again::InAnyCase);
+        track.on_playlist(Arc::clone(&end), base(), s(1), s(1), SYNC);
+        track.again = Some(Again::IfNewest);
+        track.on_playlist(end, base(), s(2), s(2), SYNC);
+        assert!(track.live_latency(s(2)) >= s(2));
+    }
+
+    #[test]
+    fn a_gap_is_told_when_it_ends() {
+        let mut track = track();
+        let mut at = |now, first| {
+            track
+                .on_playlist(playlist(first, 6, &[]), base(), s(now), s(now), SYNC)
+                .gap
+        };
+        let told = [at(1, 10), at(3, 11), at(4, 11), at(12, 12)];
+        assert_eq!(told, [None, Some(s(2)), None, Some(s(9))]);
+        assert_eq!(track.gap_open(s(15)), Some(s(3)));
     }
 
     #[test]

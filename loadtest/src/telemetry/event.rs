@@ -94,6 +94,12 @@ pub enum SessionEvent {
         /// How much of it.
         ms: u64,
     },
+    /// New segments came again, or the session ended, after a time in which none had. Told if it was longer than
+    /// [`SessionEnd::gaps_told_above_ms`].
+    StreamGap {
+        /// From the moment of the newest segment so far.
+        ms: u64,
+    },
     /// A request failed.
     Error {
         /// What was asked for.
@@ -134,6 +140,9 @@ pub struct SessionEnd {
     pub bytes: u64,
     /// Longest time between two moments at which new segments became known, in the session.
     pub gap_max_ms: u64,
+    /// Gaps longer than this were told one by one; absent where none were, and of sessions that had no playlist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaps_told_above_ms: Option<u64>,
     /// Media never shown.
     pub skipped_ms: u64,
     /// Pathway switches.

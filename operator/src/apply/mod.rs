@@ -80,7 +80,7 @@ pub struct Applier<'a> {
     pub platform: &'a ValidatedPlatform,
     /// What is there.
     pub live: &'a Live,
-    /// Time that what spans regions, and each region by itself, may take for one stage.
+    /// Time that what spans regions may take, and each region by itself for one stage.
     pub deadline: Duration,
     /// Whether to make sure of the signing key this time.
     pub ensure_secret: bool,
@@ -99,7 +99,7 @@ impl Applier<'_> {
         let owner = self.platform.owner.as_ref().ok_or(ApplyError::Unowned)?.uid.clone();
         let objects = prepared.objects();
         let shared = async {
-            if self.ensure_secret && self.platform.deployed_services().next().is_some() {
+            if self.ensure_secret {
                 secret::ensure(self.client, self.platform)
                     .await
                     .map_err(ApplyError::Secret)?;
@@ -309,13 +309,14 @@ const HANDOVER_ATTEMPTS: usize = 5;
 
 async fn hand_over(api: &Api<DynamicObject>, object: &Object, live: &DynamicObject) -> Result<(), OneError> {
     let mut live = live.clone();
-    for attempt in 1.. {
-        let Some(step) = handover::first_step(object, &live) else {
-            return Ok(());
-        };
+    let mut attempts = 0;
+    while let Some(step) = handover::first_step(object, &live) {
         info!(name = %object.name, "handing spec.replicas over to the autoscaler");
+        attempts += 1;
         match patch(api, &object.name, handover::MANAGER, &step).await {
-            Err(OneError::Request(kube::Error::Api(status))) if status.is_conflict() && attempt < HANDOVER_ATTEMPTS => {
+            Err(OneError::Request(kube::Error::Api(status)))
+                if status.is_conflict() && attempts < HANDOVER_ATTEMPTS =>
+            {
                 live = api.get(&object.name).await?;
             }
             outcome => return outcome,

@@ -176,16 +176,14 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts `program` (and arguments), which must call [`supervise`] on its standard input with the owner whose number
-    /// and start, and the root whose path, are appended to its arguments.
+    /// Starts `program` (and arguments), which must call [`supervise`] on its standard input, with the root whose path is
+    /// appended to its arguments and the owner that is written there.
     pub fn start(program: &[String], root: &Path) -> io::Result<Self> {
-        let owner = Owner::this()?;
         let (program, arguments) = program
             .split_first()
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let process = Command::new(program)
             .args(arguments)
-            .args([owner.pid.to_string(), owner.start.to_string()])
             .arg(root)
             // Ctrl-C at a terminal goes to a group: the supervisor outlives the one it watches.
             .process_group(0)
@@ -264,6 +262,18 @@ mod tests {
         assert!(!supervisor.is_finished() && !gone(left.orphan), "the pipe is open");
         drop(writer);
         assert_eq!(supervisor.join().unwrap().unwrap(), 1);
+        assert!(gone(left.orphan));
+    }
+
+    #[test]
+    fn a_supervisor_that_comes_late_ends_what_a_dead_owner_left() {
+        let mut left = abandoned();
+        let root = tempfile::tempdir().unwrap();
+        left.owner.write(root.path()).unwrap();
+        left.stand_in.kill().unwrap();
+        left.stand_in.wait().unwrap();
+        let owner = Owner::read(root.path()).unwrap();
+        assert_eq!(supervise(&owner, root.path(), io::empty()).unwrap(), 1);
         assert!(gone(left.orphan));
     }
 

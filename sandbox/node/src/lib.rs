@@ -8,7 +8,6 @@ pub mod chaos;
 pub mod crash;
 pub mod key;
 pub mod network;
-pub mod process;
 pub mod quantity;
 
 pub use agent::runtime::{NodeRuntime, StopError};

@@ -388,3 +388,35 @@ async fn the_fast_path_is_fast() {
     println!("fast path: {rate:.2} GB/s");
     assert!(rate > 0.1, "{rate} GB/s");
 }
+
+/// Somebody else's listener is told, with the time it has been in the way, until it ends.
+#[tokio::test]
+async fn an_address_that_is_taken_is_told() {
+    let network = network(Duration::from_secs(5));
+    // An address that no pool gives out.
+    let address = Ipv4Addr::new(127, 0, 77, 1);
+    let holder = TcpListener::bind((address, 0)).await.unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let entry = ServiceEntry {
+        cluster_ips: vec![address],
+        ports: BTreeMap::from([(port, vec![])]),
+        ..ServiceEntry::default()
+    };
+    let table = ServiceTable {
+        services: BTreeMap::from([(service("web"), entry)]),
+    };
+    assert_eq!(network.taken(), None);
+    let failed = network.set_services(table.clone());
+    let told = failed[0].to_string();
+    assert!(
+        told.contains(&format!("{address}:{port}")) && told.contains("web"),
+        "{told}"
+    );
+    let again = network.set_services(table.clone());
+    assert_eq!(again, failed, "since the first time");
+    assert_eq!(network.taken().as_ref(), failed.first());
+    drop(holder);
+    assert_eq!(network.set_services(table), []);
+    assert_eq!(network.taken(), None);
+    network.close();
+}

@@ -35,7 +35,7 @@ pub(super) fn etcd(at: Addresses, directory: &Path) -> Arguments {
     ])
 }
 
-pub(super) fn api_server(at: Addresses, authority: &Authority, tunnel: &Path) -> Arguments {
+pub(super) fn api_server(at: Addresses, authority: &Authority) -> Arguments {
     let file = |name: &str| authority.path(name).display().to_string();
     flags(&[
         ("etcd-servers", &format!("http://{}", at.etcd)),
@@ -64,7 +64,6 @@ pub(super) fn api_server(at: Addresses, authority: &Authority, tunnel: &Path) ->
         ("proxy-client-key-file", &file("front-proxy.key")),
         ("kubelet-client-certificate", &file("front-proxy.crt")),
         ("kubelet-client-key", &file("front-proxy.key")),
-        ("egress-selector-config-file", &tunnel.display().to_string()),
         ("profiling", "false"),
     ])
 }
@@ -100,16 +99,6 @@ fn serving(at: SocketAddr, authority: &Authority) -> Arguments {
         ("tls-private-key-file", &file("server.key")),
         ("profiling", "false"),
     ])
-}
-
-/// Tells the API server to reach nodes, pods and aggregated servers through a proxy on a Unix socket. That is how a
-/// control plane outside the cluster's network does it; here it leads to the sandbox's nodes.
-pub(super) fn egress(socket: &Path) -> String {
-    format!(
-        "apiVersion: apiserver.k8s.io/v1beta1\nkind: EgressSelectorConfiguration\negressSelections:\n\
-         - name: cluster\n  connection:\n    proxyProtocol: HTTPConnect\n    transport:\n      uds:\n        udsName: {}\n",
-        socket.display()
-    )
 }
 
 fn flags(pairs: &[(&str, &str)]) -> Arguments {

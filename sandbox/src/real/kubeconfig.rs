@@ -3,13 +3,14 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::certificates::Pair;
+use crate::OURS;
 
 /// A kubeconfig with everything in it. `current-context: sandbox` marks it as a sandbox's.
 pub(super) fn yaml(server: &str, authority: &str, client: &Pair) -> String {
     let [authority, certificate, key] =
         [authority, client.certificate.as_str(), client.key.as_str()].map(|pem| STANDARD.encode(pem));
     format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: sandbox\n\
+        "apiVersion: v1\nkind: Config\n{OURS}\
          clusters:\n- name: sandbox\n  cluster:\n    server: {server}\n    certificate-authority-data: {authority}\n\
          contexts:\n- name: sandbox\n  context:\n    cluster: sandbox\n    user: sandbox\n    namespace: default\n\
          users:\n- name: sandbox\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n"

@@ -1,7 +1,7 @@
 //! Kubernetes' own control plane on loopback: etcd, kube-apiserver and, where wanted, kube-controller-manager and
 //! kube-scheduler, each a child process.
 //!
-//! It is what the embedded one is held against, and what a sandbox can run on instead.
+//! It is what the embedded one is held against.
 
 mod assets;
 mod certificates;
@@ -11,7 +11,7 @@ mod process;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use showrunner_node::process::Spawner;
+use showrunner_node::agent::Spawner;
 
 pub use assets::{ASSETS_VARIABLE, Assets, AssetsError, KUBERNETES_VERSION};
 use certificates::{ADMIN, Authority, CONTROLLER_MANAGER, FRONT_PROXY, Identity, SCHEDULER};
@@ -28,6 +28,8 @@ use process::Process;
 
 /// How long each part may take to be ready. The API server's first start writes its roles; a busy machine needs most of it.
 const READY: Duration = Duration::from_secs(120);
+/// How long one look at readiness may take: one that hangs must not hide that the part has ended.
+const PROBE: Duration = Duration::from_secs(2);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a part may take to end before it is killed.
@@ -116,9 +118,6 @@ impl RealControlPlane {
         let authority = Authority::create(directory).map_err(|e| RealError::certificates(&e))?;
         let at = addresses().map_err(RealError::io("no free ports on 127.0.0.1"))?;
         let kubeconfig = credentials(&authority, at)?;
-        let egress = directory.join("egress.yaml");
-        std::fs::write(&egress, commands::egress(&directory.join("egress.sock")))
-            .map_err(RealError::io(format!("cannot write {}", egress.display())))?;
         let spawner = Spawner::start().map_err(RealError::io("cannot start processes"))?;
         let mut plane = Self {
             client: client(&kubeconfig).await?,
@@ -127,7 +126,7 @@ impl RealControlPlane {
             processes: Vec::new(),
             spawner,
         };
-        match plane.raise(config, &authority, at, &egress).await {
+        match plane.raise(config, &authority, at).await {
             Ok(()) => Ok(plane),
             Err(error) => {
                 if let Err(also) = plane.stop().await {
@@ -138,18 +137,12 @@ impl RealControlPlane {
         }
     }
 
-    async fn raise(
-        &mut self,
-        config: &RealConfig,
-        authority: &Authority,
-        at: Addresses,
-        egress: &Path,
-    ) -> Result<(), RealError> {
+    async fn raise(&mut self, config: &RealConfig, authority: &Authority, at: Addresses) -> Result<(), RealError> {
         let directory = &config.directory;
         self.launch(config, "etcd", commands::etcd(at, directory)).await?;
         self.ready("etcd", async || tokio::net::TcpStream::connect(at.etcd).await.is_ok())
             .await?;
-        let arguments = commands::api_server(at, authority, egress);
+        let arguments = commands::api_server(at, authority);
         self.launch(config, "kube-apiserver", arguments).await?;
         let api = self.client.clone();
         self.ready("kube-apiserver", async || healthy(&api, "/readyz").await)
@@ -189,7 +182,7 @@ impl RealControlPlane {
     async fn ready(&self, name: &str, mut probe: impl AsyncFnMut() -> bool) -> Result<(), RealError> {
         let deadline = Instant::now() + READY;
         loop {
-            if let Ok(true) = tokio::time::timeout(READY, probe()).await {
+            if let Ok(true) = tokio::time::timeout(PROBE, probe()).await {
                 return Ok(());
             }
             if let Some(failure) = self.failure() {
@@ -211,18 +204,6 @@ impl RealControlPlane {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
-    }
-
-    /// The text of a kubeconfig whose user may do everything.
-    #[must_use]
-    pub fn kubeconfig_yaml(&self) -> &str {
-        &self.kubeconfig
-    }
-
-    /// Where the API server listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Each part and its process id.

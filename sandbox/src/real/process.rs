@@ -12,7 +12,7 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
-use showrunner_node::process::{SpawnRequest, Spawner};
+use showrunner_node::agent::{SpawnRequest, Spawner};
 use tokio::{fs::File, io::AsyncRead, sync::watch, time::timeout};
 
 /// How much of a log an error quotes, in lines.

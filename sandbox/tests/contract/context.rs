@@ -1,7 +1,6 @@
 //! What a test holds: a client, a namespace of its own, and requests in the words of HTTP, because status codes, reasons
 //! and whole bodies are what the contract is about.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,8 @@ use crate::trace::{Exchange, Trace};
 
 /// Longest that anything awaited may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// The same where it is known not to happen: such a test need not be waited for as long.
+pub(crate) const IN_VAIN: Duration = Duration::from_secs(2);
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
@@ -32,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) id: String,
     pub(crate) trace: Arc<Mutex<Trace>>,
     pub(crate) expire: Arc<dyn Fn() + Send + Sync>,
+    /// How long this test waits for anything.
+    pub(crate) patience: Duration,
 }
 
 /// What the server answered.
@@ -233,36 +236,50 @@ impl Context {
     }
 
     /// Reads `path` until `wanted` of the answer holds.
-    #[track_caller]
-    pub(crate) fn until<'a>(
-        &'a self,
-        path: impl Into<String> + Send + 'a,
-        what: &'a str,
-        wanted: impl Fn(&Answer) -> bool + Send + Sync + 'a,
-    ) -> impl Future<Output = Value> + Send + 'a {
-        let path = path.into();
-        async move {
-            let end = Instant::now() + DEADLINE;
-            loop {
-                let ask = Ask {
-                    method: "GET",
-                    path: path.clone(),
-                    content_type: JSON,
-                    accept: JSON,
-                    body: None,
-                };
-                let answer = self.quiet(ask).await;
-                if wanted(&answer) {
-                    return answer.body;
-                }
-                assert!(
-                    Instant::now() < end,
-                    "never happened: {what}; last: {} {}",
-                    answer.code,
-                    answer.body
-                );
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    pub(crate) async fn until(&self, path: impl Into<String>, what: &str, wanted: impl Fn(&Answer) -> bool) -> Value {
+        let ask = Ask {
+            method: "GET",
+            path: path.into(),
+            content_type: JSON,
+            accept: JSON,
+            body: None,
+        };
+        self.until_answer(ask, what, wanted).await
+    }
+
+    /// Pretends to create `body` until `wanted` of the answer holds: what a server decides by follows a moment later.
+    pub(crate) async fn until_created(
+        &self,
+        path: &str,
+        body: &Value,
+        what: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Value {
+        let ask = Ask {
+            method: "POST",
+            path: format!("{path}?dryRun=All"),
+            content_type: JSON,
+            accept: JSON,
+            body: Some(body),
+        };
+        self.until_answer(ask, what, wanted).await
+    }
+
+    /// Asks until `wanted` of the answer holds. No part of the trace: how often depends on time.
+    async fn until_answer(&self, ask: Ask<'_>, what: &str, wanted: impl Fn(&Answer) -> bool) -> Value {
+        let end = Instant::now() + self.patience;
+        loop {
+            let answer = self.quiet(ask.clone()).await;
+            if wanted(&answer) {
+                return answer.body;
             }
+            assert!(
+                Instant::now() < end,
+                "never happened: {what}; last: {} {}",
+                answer.code,
+                answer.body
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The committed traces of the real server, and what of them the embedded server is known to answer otherwise.
+//! Recorded traces of the real server, and what of them the embedded server is known to answer otherwise.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use serde_json::json;
 
 use crate::backend::{Backend, Kind};
-use crate::context::Context;
+use crate::context::{Context, DEADLINE, IN_VAIN};
 use crate::registry::Test;
 use crate::trace::Trace;
 use crate::{exclusions, recorded};
@@ -87,6 +87,7 @@ pub(crate) async fn all(backend: &Backend, tests: &[Test], options: &Options) ->
 }
 
 async fn one(backend: &Backend, test: Test, options: &Options) -> Result {
+    let excluded = exclusions::find(backend.kind, &test.full_name());
     let id = format!("{}-{}", test.suite, test.name).replace('_', "-");
     let context = Context {
         client: backend.client.clone(),
@@ -94,6 +95,7 @@ async fn one(backend: &Backend, test: Test, options: &Options) -> Result {
         id,
         trace: Arc::new(Mutex::new(Trace::default())),
         expire: backend.expire.clone(),
+        patience: if excluded.is_some() { IN_VAIN } else { DEADLINE },
     };
     let trace = context.trace.clone();
     let work = async move {
@@ -107,7 +109,6 @@ async fn one(backend: &Backend, test: Test, options: &Options) -> Result {
         Ok(Err(_)) => Some(LAST_PANIC.with_borrow_mut(std::mem::take)),
         Err(_) => Some(format!("not over within {} s", LIMIT.as_secs())),
     };
-    let excluded = exclusions::find(backend.kind, &test.full_name());
     let outcome = match (failure, excluded) {
         (None, None) => Outcome::Passed,
         (Some(_), Some(_)) => Outcome::Excluded,

@@ -1,7 +1,7 @@
 //! Every request of a test with its answer, with what differs between any two runs masked.
 //!
-//! The traces of the real server are committed. A run on the embedded one is compared with them, so that a machine
-//! without Kubernetes checks fidelity too.
+//! Where traces of the real server were recorded, a run on the embedded one is compared with them, so that a machine without
+//! Kubernetes checks fidelity too. None is committed yet.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

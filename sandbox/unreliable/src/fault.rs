@@ -132,7 +132,7 @@ impl WatchFault {
 
 /// What befalls a call.
 pub(crate) fn of_call(rng: &mut SmallRng, call: &Call, rates: &Rates) -> Option<Fault> {
-    // Every number is drawn whether it is needed or not: a call's fault then changes with its own rate only.
+    // All details are drawn before the fault is picked, so that they do not depend on which it is.
     let carried_out = rng.random();
     let text = rng.random();
     let late = rng.random::<bool>();

@@ -30,8 +30,6 @@ pub struct Journal {
     pub entries: Vec<(u64, Duration, Entry)>,
     /// Entries that were not kept.
     pub dropped: usize,
-    /// Calls of each client.
-    pub calls: BTreeMap<String, u64>,
     /// Writes that reached the server, with the time since the start.
     pub writes: Vec<(Duration, Call)>,
 }

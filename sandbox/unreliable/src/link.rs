@@ -63,11 +63,6 @@ impl Link {
         self.0.cut.cancel();
     }
 
-    /// How many calls the client has made.
-    pub fn calls(&self) -> u64 {
-        self.0.calls.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn network(&self) -> &Unreliable {
         &self.0.network
     }

@@ -128,10 +128,9 @@ impl Unreliable {
         let rates = self.0.rates.borrow().clone();
         let at = self.elapsed();
         let mut state = self.state();
-        *state.journal.calls.entry(call.client.clone()).or_default() += 1;
         let made = state
             .made
-            .entry((call.client.clone(), call.verb, same_in_every_run(&call.path).to_owned()))
+            .entry((call.client.clone(), call.verb, call.place().to_owned()))
             .or_default();
         let time = *made;
         *made += 1;
@@ -173,31 +172,10 @@ impl Unreliable {
 
     fn dice(&self, call: &Call, what: &str, time: u64) -> SmallRng {
         let verb = format!("{:?}", call.verb);
-        let path = same_in_every_run(&call.path);
-        decide(self.0.seed, &[what, &call.client, &verb, path], time)
+        decide(self.0.seed, &[what, &call.client, &verb, call.place()], time)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A path without what differs from run to run: clients name an Event by the time of day, which no seed decides.
-fn same_in_every_run(path: &str) -> &str {
-    match path.find("/events/") {
-        Some(at) => &path[..at + "/events".len()],
-        None => path,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::same_in_every_run;
-
-    #[test]
-    fn the_name_of_an_event_decides_nothing() {
-        let named = "/apis/events.k8s.io/v1/namespaces/a/events/cinema.18a2f";
-        assert_eq!(same_in_every_run(named), "/apis/events.k8s.io/v1/namespaces/a/events");
-        assert_eq!(same_in_every_run("/api/v1/pods/events"), "/api/v1/pods/events");
     }
 }

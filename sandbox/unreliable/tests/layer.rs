@@ -106,7 +106,7 @@ fn a_client_that_is_cut_off_leaves_what_it_had_done() {
     }
 }
 
-/// An informer behind the network, a writer before it; tells how far apart they are after `settle` of calm.
+/// An informer behind the network, a writer before it; tells what each has after a calm.
 async fn informed(seed: u64, rates: Rates) -> (BTreeMap<String, String>, BTreeMap<String, String>, Unreliable) {
     let contents = |map: &ConfigMap| {
         let value = map.data.as_ref().and_then(|data| data.get("value")).cloned();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Finding, seconds};
-use crate::judge::Facts;
+use crate::judge::{Facts, Session};
 
 /// Percentile of the startup time of sessions whose playback began in the window.
 pub(super) fn startup(facts: &Facts, (from, to): (i64, i64), percentile: f64, below: Duration) -> Finding {
@@ -101,22 +101,25 @@ pub(super) fn fatal(facts: &Facts, (from, to): (i64, i64), at_most: u32) -> Find
     Finding::new(fatal.len() <= at_most as usize, fatal.len().to_string(), began, because)
 }
 
-/// The longest time that a viewer saw no new segment. A session tells its worst gap only, not when it was: a session that
-/// watched in the window counts with its worst gap wherever that lay, which can only make the gate stricter.
+/// The longest time that a viewer saw no new segment, of those that reach into the window: whole, as a gap that a fault causes
+/// begins with the segment before it. Short gaps are not told one by one; a session counts with at least the most that those can
+/// have been.
 pub(super) fn gap(facts: &Facts, (from, to): (i64, i64), below: Duration) -> Finding {
-    let watched: Vec<_> = facts
+    let watched = facts
         .sessions
         .iter()
-        .filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from && !s.gaps.is_empty())
-        .collect();
-    if watched.is_empty() {
+        .filter(|s| s.playing_since.is_some_and(|p| p < to) && s.end(facts.end) >= from);
+    let worst_of = |session: &Session| {
+        let told = session
+            .gaps
+            .iter()
+            .filter(|(began, ended)| *began < to && *ended > from);
+        told.map(|(began, ended)| ended - began).chain(session.other_gaps).max()
+    };
+    let watched: Vec<i64> = watched.filter_map(worst_of).collect();
+    let Some(worst) = watched.iter().copied().max() else {
         return Finding::nothing("nobody watched in the window");
-    }
-    let worst = watched
-        .iter()
-        .flat_map(|s| s.gaps.iter().map(|(_, ms)| *ms))
-        .max()
-        .unwrap_or(0);
+    };
     Finding::new(
         worst < below.as_millis() as i64,
         seconds(worst),
@@ -195,13 +198,35 @@ mod tests {
     #[test]
     fn a_gap_is_seen() {
         let mut one = session(0, 0, Some(0), 100_000);
-        one.gaps = vec![(30_000, 12_000)];
+        one.gaps = vec![(18_000, 30_000)];
+        one.other_gaps = Some(4000);
         let facts = facts(vec![one]);
         assert_eq!(gap(&facts, ALL, Duration::from_secs(12)).outcome, Outcome::Fail);
         assert_eq!(gap(&facts, ALL, Duration::from_secs(13)).outcome, Outcome::Pass);
         assert_eq!(
             gap(&facts, (200_000, 300_000), Duration::from_secs(5)).outcome,
             Outcome::Inconclusive
+        );
+    }
+
+    #[test]
+    fn a_gap_counts_where_it_was() {
+        let mut one = session(0, 0, Some(0), 100_000);
+        one.gaps = vec![(18_000, 30_000)];
+        one.other_gaps = Some(4000);
+        let facts = facts(vec![one]);
+        let within = |window, below| gap(&facts, window, Duration::from_secs(below)).outcome;
+        assert_eq!(
+            within((29_000, 40_000), 12),
+            Outcome::Fail,
+            "it reaches into the window"
+        );
+        assert_eq!(within((30_000, 40_000), 5), Outcome::Pass, "it was over before");
+        assert_eq!(within((0, 18_000), 5), Outcome::Pass, "it had not begun");
+        assert_eq!(
+            within((30_000, 40_000), 4),
+            Outcome::Fail,
+            "shorter ones are not told, so they may have been"
         );
     }
 

@@ -6,8 +6,6 @@ use std::time::Duration;
 use super::Player;
 use crate::http::Transferred;
 use crate::player::FetchId;
-use crate::player::track::TrackKind;
-use crate::telemetry::SessionEvent;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(100);
@@ -72,25 +70,11 @@ impl Player {
             self.bandwidth.restart(assume);
         }
         self.cancel(id);
-        let now = self.now;
-        let (rungs, before) = (self.rungs(), self.rung);
-        let (Some(from), Some(to)) = (rungs.get(before), rungs.get(retreat.rung)) else {
-            return;
-        };
-        let (from, uri, to) = (from.bandwidth, to.video.clone(), to.bandwidth);
-        self.rung = retreat.rung;
         self.forced = true;
-        let mut dropped = None;
-        if let Some(video) = self.track(TrackKind::Video) {
+        if let Some(video) = &mut self.video {
             video.segment.succeeded();
-            video.load(uri);
-            dropped = video.playlist.restart(now);
         }
-        if let Some(id) = dropped {
-            self.take_outstanding(id);
-        }
-        self.end.rung_switches += 1;
-        self.report(SessionEvent::RungSwitched { from, to });
+        self.play_rung(retreat.rung);
     }
 
     /// Whether a lower rung would be there sooner and in time. Samples the line if so.

@@ -182,8 +182,12 @@ impl Player {
         };
         let now = self.now;
         let Some(track) = self.track(kind) else { return };
-        let skipped = track.on_playlist(playlist, base, begun, now, sync);
-        self.skip(kind, skipped);
+        let news = track.on_playlist(playlist, base, begun, now, sync);
+        let notable = track.notable_gap();
+        if let Some(gap) = news.gap.filter(|gap| kind == TrackKind::Video && *gap > notable) {
+            self.report(SessionEvent::StreamGap { ms: millis(gap) });
+        }
+        self.skip(kind, news.skipped);
         self.pass_gaps(kind);
     }
 

@@ -329,7 +329,12 @@ impl Player {
         end.played_ms = millis(clock.startup() + clock.played()) - end.startup_ms;
         end.stalled_ms = millis(clock.length()) - end.startup_ms - end.played_ms;
         end.stalls = clock.stalls();
-        end.gap_max_ms = self.video.as_ref().map_or(0, |video| millis(video.gap_max(self.now)));
+        let mut open = None;
+        if let Some(video) = &self.video {
+            end.gap_max_ms = millis(video.gap_max(self.now));
+            end.gaps_told_above_ms = Some(millis(video.notable_gap()));
+            open = video.gap_open(self.now).filter(|gap| *gap > video.notable_gap());
+        }
         end.live_latency_ms = self
             .video
             .as_ref()
@@ -342,6 +347,9 @@ impl Player {
         end.pathway = Arc::clone(&self.pathway);
         self.clock.end();
         self.outstanding.clear();
+        if let Some(gap) = open {
+            self.report(SessionEvent::StreamGap { ms: millis(gap) });
+        }
         self.report(SessionEvent::Ended(end));
         self.actions.push(Action::End);
     }

@@ -160,9 +160,6 @@ impl Player {
             bandwidth,
         };
         let id = self.fetch(purpose, url, due, limits, 0, None);
-        if let Some((id, duration)) = self.may_be_given_up(id) {
-            self.watched = Some(Watched::new(id, self.now, duration));
-        }
         if let Some(track) = self.track(kind) {
             track.segment.send(id);
         }
@@ -192,19 +189,16 @@ impl Player {
         (self.rung > 0 && self.fetched_any).then_some(self.now + margin + MOMENT)
     }
 
-    /// A video segment that a lower rung may replace while it is on its way.
-    fn may_be_given_up(&self, id: FetchId) -> Option<(FetchId, Duration)> {
-        self.outstanding
-            .iter()
-            .rev()
-            .find_map(|(other, purpose)| match purpose {
-                Purpose::Segment {
-                    kind: TrackKind::Video,
-                    duration,
-                    ..
-                } if *other == id && self.rung > 0 => Some((id, *duration)),
-                _ => None,
-            })
+    /// The length of a video segment that a lower rung may replace while it is on its way.
+    fn may_be_given_up(&self, purpose: &Purpose) -> Option<Duration> {
+        match purpose {
+            Purpose::Segment {
+                kind: TrackKind::Video,
+                duration,
+                ..
+            } if self.rung > 0 => Some(*duration),
+            _ => None,
+        }
     }
 
     pub(super) fn fetch(
@@ -225,8 +219,11 @@ impl Player {
             _ => None,
         };
         let pathway = if media { Arc::clone(&self.pathway) } else { "".into() };
+        let watched = self.may_be_given_up(&purpose);
+        if let Some(duration) = watched {
+            self.watched = Some(Watched::new(id, self.now, duration));
+        }
         self.outstanding.push((id, purpose));
-        let watched = self.may_be_given_up(id).is_some();
         let fetch = Fetch {
             id,
             class,
@@ -237,7 +234,7 @@ impl Player {
             due,
             deadlines,
             pathway,
-            watched,
+            watched: watched.is_some(),
         };
         self.actions.push(Action::Fetch(fetch));
         id
@@ -260,14 +257,6 @@ impl Player {
         if choice == self.rung {
             return false;
         }
-        let (from, to) = (
-            rungs.get(self.rung).map_or(0, |rung| rung.bandwidth),
-            rungs[choice].bandwidth,
-        );
-        let uri = rungs[choice].video.clone();
-        self.rung = choice;
-        let now = self.now;
-        let mut dropped = None;
         let starting = self.clock.state() == PlaybackState::Starting;
         if let Some(video) = &mut self.video {
             // What is being played is not replaced, what has not been played yet is: the newest segment, or the very first.
@@ -276,16 +265,9 @@ impl Player {
                 (false, true) => Some(Again::IfNewest),
                 (false, false) => None,
             };
-            video.load(uri);
-            dropped = video.playlist.restart(now);
         }
-        // An answer on its way is for the old rung. It may finish: closing the connection would cost more.
-        if let Some(id) = dropped {
-            self.take_outstanding(id);
-        }
-        self.end.rung_switches += 1;
-        self.report(SessionEvent::RungSwitched { from, to });
-        let due = self.due;
+        self.play_rung(choice);
+        let (now, due) = (self.now, self.due);
         let (limits, url) = (self.settings.media, self.video.as_ref().map(|video| video.uri.clone()));
         if let Some(url) = url {
             let purpose = Purpose::Playlist {
@@ -298,5 +280,25 @@ impl Player {
             }
         }
         true
+    }
+
+    /// Plays on in another rung, whose playlist is then due.
+    pub(super) fn play_rung(&mut self, rung: usize) {
+        let (now, rungs) = (self.now, self.rungs());
+        let from = rungs.get(self.rung).map_or(0, |rung| rung.bandwidth);
+        let Some((to, uri)) = rungs.get(rung).map(|rung| (rung.bandwidth, Arc::clone(&rung.video))) else {
+            return;
+        };
+        self.rung = rung;
+        let dropped = self.video.as_mut().and_then(|video| {
+            video.load(uri);
+            video.playlist.restart(now)
+        });
+        // An answer on its way is for the old rung. It may finish: closing the connection would cost more.
+        if let Some(id) = dropped {
+            self.take_outstanding(id);
+        }
+        self.end.rung_switches += 1;
+        self.report(SessionEvent::RungSwitched { from, to });
     }
 }

@@ -392,6 +392,15 @@ fn a_frozen_playlist_stalls_and_shows_as_a_gap() {
     let end = simulation.run(s(120));
     assert!(!end.fatal && end.stalls >= 1, "{end:?}");
     assert!((28_000..36_000).contains(&end.gap_max_ms), "{end:?}");
+    let told = simulation.log.iter().filter_map(|(_, event)| match event {
+        SessionEvent::StreamGap { ms } => Some(*ms),
+        _ => None,
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [end.gap_max_ms],
+        "told when it ended, and nothing shorter was"
+    );
     assert!((20_000..30_000).contains(&end.stalled_ms), "{end:?}");
     assert!(end.skipped_ms > 0, "what left the window meanwhile was skipped");
 }

@@ -56,9 +56,6 @@ impl CelRules {
 
 /// Why one rule does not compile, if it does not.
 pub(crate) fn compiles(rule: &Value) -> Result<(), String> {
-    if rule["rule"].as_str().is_none_or(|text| text.trim().is_empty()) {
-        return Err("rule is not specified".to_owned());
-    }
     let compiled = compile_schema(&serde_json::json!({"type": "object", "x-kubernetes-validations": [rule]}));
     match compiled.compilation_errors().first() {
         Some(error) => Err(format!("compilation failed: {error}")),

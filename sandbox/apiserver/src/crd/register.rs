@@ -171,10 +171,10 @@ fn check_rules(schema: &Value, path: &str, causes: &mut Vec<Cause>) {
     let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
     for (index, rule) in rules.enumerate() {
         let field = format!("{path}.x-kubernetes-validations[{index}].rule");
-        match super::cel::compiles(rule) {
-            Ok(()) => {}
-            Err(why) if rule["rule"].as_str().is_none_or(str::is_empty) => causes.push(Cause::required(field, &why)),
-            Err(why) => causes.push(Cause::invalid(field, &rule["rule"], why)),
+        if rule["rule"].as_str().is_none_or(|text| text.trim().is_empty()) {
+            causes.push(Cause::required(field, "rule is not specified"));
+        } else if let Err(why) = super::cel::compiles(rule) {
+            causes.push(Cause::invalid(field, &rule["rule"], why));
         }
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {

@@ -322,23 +322,19 @@ impl Engine {
         let _ = self;
         let mut causes = Vec::new();
         validation::metadata(def, object, &mut causes);
-        let standard = causes.len();
         if let Some(custom) = &def.custom {
-            crd::validate::validate(&def.schema, object, "", &mut causes);
-            // As upstream: rules run on objects that have the right shape only; a duplicate or a number out of range is no
-            // hindrance.
-            if !causes.iter().any(Cause::spoils_rules)
+            let fresh = |cause: &Cause| old.is_none_or(|old| !crd::ratchet::tolerated(&def.schema, old, object, cause));
+            let mut own = Vec::new();
+            crd::validate::validate(&def.schema, object, "", &mut own);
+            own.retain(fresh);
+            // As upstream: rules run on objects that have the right shape only; a duplicate, a number out of range, or what
+            // was there before is no hindrance.
+            if !causes.iter().chain(&own).any(Cause::spoils_rules)
                 && let Some(rules) = &custom.cel
             {
-                causes.extend(rules.check(object, old));
+                own.extend(rules.check(object, old).into_iter().filter(fresh));
             }
-            if let Some(old) = old {
-                let own = causes.split_off(standard);
-                let fresh = own
-                    .into_iter()
-                    .filter(|cause| !crd::ratchet::tolerated(&def.schema, old, object, cause));
-                causes.extend(fresh);
-            }
+            causes.append(&mut own);
         } else if options.subresource.is_empty() || options.subresource == "scale" {
             validation::validate(def, object, old, &mut causes);
         }

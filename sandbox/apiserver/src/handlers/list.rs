@@ -69,12 +69,6 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
         .filter(|limit| *limit > 0)
         .and_then(|limit| usize::try_from(limit).ok());
     let start = call.query.get("continue").map(Continue::parse).transpose()?;
-    if let Some(start) = &start
-        && !store.reaches(&def.storage, start.revision)
-    {
-        let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
-        return Err(ApiError::expired(message));
-    }
     if start.is_some() && requested.is_some_and(|revision| revision > 0) {
         let message = "specifying resource version is not allowed when using continue";
         return Err(ApiError::bad_request(message));
@@ -82,19 +76,12 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
     // A later page is of the same moment as the first one, and so is a list of exactly one version.
     let exact = requested.filter(|_| call.query.get("resourceVersionMatch") == Some("Exact"));
     let moment = start.as_ref().map(|start| start.revision).or(exact);
-    if let Some(moment) = moment
-        && !store.reaches(&def.storage, moment)
-    {
-        return Err(ApiError::expired(
-            "The resourceVersion for the provided list is too old.",
-        ));
-    }
     let from = start
         .as_ref()
         .map(|start| (start.namespace.as_str(), start.name.as_str()));
     let namespace = call.path.namespace.as_deref();
     let named = selector.fields.name();
-    let mut page = store.list_at(&def.storage, namespace, from, limit, moment, |object| {
+    let matches = |object: &Stored| {
         if selector.is_empty() {
             return true;
         }
@@ -106,8 +93,18 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
         } else {
             selector.matches(&object.value)
         }
-    });
-    let revision = moment.unwrap_or(page.revision);
+    };
+    let mut page = match moment {
+        None => store.list(&def.storage, namespace, from, limit, matches),
+        Some(moment) => store.list_at(&def.storage, namespace, from, limit, moment, matches).map_err(|_| {
+            ApiError::expired(if start.is_some() {
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."
+            } else {
+                "The resourceVersion for the provided list is too old."
+            })
+        })?,
+    };
+    let revision = page.revision;
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let Some((namespace, name)) = page.next.take() {
         metadata["continue"] = Continue {

@@ -75,7 +75,7 @@ impl Call {
     pub(crate) fn decoded(&self) -> ApiResult<(serde_json::Value, WriteOptions)> {
         let mut options = self.write_options()?;
         let object = self.object()?;
-        if matches!(self.content_type(), "" | "application/json") {
+        if options.strictness != Strictness::Ignore && matches!(self.content_type(), "" | "application/json") {
             options.duplicates = crate::engine::duplicates::find(&self.body);
         }
         Ok((object, options))

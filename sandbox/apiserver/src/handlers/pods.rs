@@ -71,6 +71,7 @@ pub(crate) fn evict(call: &Call) -> ApiResult<Response<ApiBody>> {
     let pod = pod.ok_or_else(|| def.not_found(call.name()))?;
     let mut options = DeleteOptions::from_body(&eviction["deleteOptions"]);
     options.dry_run |= call.query.dry_run("CreateOptions")?;
+    options.check()?;
     let phase = pod.value["status"]["phase"].as_str().unwrap_or_default();
     if !pod.deleting() && !matches!(phase, "Pending" | "Succeeded" | "Failed") {
         take_from_budget(call, &pod, options.dry_run)?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use history::{Change, ChangeKind, History};
+use history::{Change, ChangeKind, Expired, History};
 use object::Stored;
 use watch::{Subscriber, Subscription};
 
@@ -136,51 +136,28 @@ impl Store {
         limit: Option<usize>,
         matches: impl Fn(&Stored) -> bool,
     ) -> Page {
-        self.list_at(resource, namespace, start, limit, None, matches)
+        let state = self.read();
+        let objects = state.tables.get(resource).map(|table| &table.objects);
+        page(state.revision, objects, namespace, start, limit, matches)
     }
 
-    /// The same as the objects were at a revision that the history still reaches.
+    /// The same as the objects were at a revision; an error where the history does not reach back to it.
     pub(crate) fn list_at(
         &self,
         resource: &str,
         namespace: Option<&str>,
         start: Option<(&str, &str)>,
         limit: Option<usize>,
-        moment: Option<u64>,
+        moment: u64,
         matches: impl Fn(&Stored) -> bool,
-    ) -> Page {
+    ) -> Result<Page, Expired> {
         let state = self.read();
-        let mut page = Page {
-            revision: state.revision,
-            items: Vec::new(),
-            next: None,
-            remaining: 0,
-        };
         let Some(table) = state.tables.get(resource) else {
-            return page;
+            return Ok(page(moment, None, namespace, start, limit, matches));
         };
-        let past = moment
-            .filter(|moment| *moment < state.revision)
-            .map(|moment| table.at(moment));
-        let all = past
-            .as_ref()
-            .unwrap_or(&table.objects)
-            .iter()
-            .filter(|(ns, _)| namespace.is_none_or(|wanted| wanted == ns.as_str()));
-        for (ns, objects) in all {
-            for (name, object) in objects {
-                if start.is_some_and(|start| (ns.as_str(), name.as_str()) < start) || !matches(object) {
-                    continue;
-                }
-                if limit.is_some_and(|limit| page.items.len() >= limit) {
-                    page.next.get_or_insert_with(|| (ns.clone(), name.clone()));
-                    page.remaining += 1;
-                } else {
-                    page.items.push(object.clone());
-                }
-            }
-        }
-        page
+        let past = table.at(moment, namespace)?;
+        let objects = past.as_ref().unwrap_or(&table.objects);
+        Ok(page(moment, Some(objects), namespace, start, limit, matches))
     }
 
     /// Every object in a namespace, whatever its resource.
@@ -312,14 +289,6 @@ impl Store {
             .values_mut()
             .for_each(|table| table.history.forget(revision));
     }
-
-    /// Whether a list that began at `revision` can still be continued consistently.
-    pub(crate) fn reaches(&self, resource: &str, revision: u64) -> bool {
-        self.read()
-            .tables
-            .get(resource)
-            .is_none_or(|table| table.history.reaches(revision))
-    }
 }
 
 fn check(old: Option<&Stored>, expect: Expect) -> Result<(), CommitError> {
@@ -369,11 +338,50 @@ impl State {
     }
 }
 
+/// Objects in order of namespace and name, from `start` on, until `limit` of them match.
+fn page(
+    revision: u64,
+    objects: Option<&Namespaced>,
+    namespace: Option<&str>,
+    start: Option<(&str, &str)>,
+    limit: Option<usize>,
+    matches: impl Fn(&Stored) -> bool,
+) -> Page {
+    let mut page = Page {
+        revision,
+        items: Vec::new(),
+        next: None,
+        remaining: 0,
+    };
+    let all = objects.into_iter().flatten();
+    for (ns, objects) in all.filter(|(ns, _)| namespace.is_none_or(|wanted| wanted == ns.as_str())) {
+        for (name, object) in objects {
+            if start.is_some_and(|start| (ns.as_str(), name.as_str()) < start) || !matches(object) {
+                continue;
+            }
+            if limit.is_some_and(|limit| page.items.len() >= limit) {
+                page.next.get_or_insert_with(|| (ns.clone(), name.clone()));
+                page.remaining += 1;
+            } else {
+                page.items.push(object.clone());
+            }
+        }
+    }
+    page
+}
+
 impl Table {
-    /// The objects as they were at a revision: what came after is taken back, the latest change first.
-    fn at(&self, revision: u64) -> BTreeMap<String, BTreeMap<String, Arc<Stored>>> {
-        let mut objects = self.objects.clone();
-        for change in self.history.after(revision, None).into_iter().flatten().rev() {
+    /// The objects as they were at a revision: what came after is taken back, the latest change first. None where nothing has
+    /// changed since.
+    fn at(&self, revision: u64, namespace: Option<&str>) -> Result<Option<Namespaced>, Expired> {
+        let later = self.history.after(revision, namespace)?;
+        if later.is_empty() {
+            return Ok(None);
+        }
+        let here = |(ns, _): &(&String, _)| namespace.is_none_or(|wanted| wanted == ns.as_str());
+        let objects = self.objects.iter().filter(here);
+        let mut objects: Namespaced = objects.map(|(ns, named)| (ns.clone(), named.clone())).collect();
+        for change in later.iter().rev() {
             let name = change.object.value["metadata"]["name"].as_str().unwrap_or_default();
             let namespace = objects.entry(change.object.namespace().to_owned()).or_default();
             match &change.previous {
@@ -381,7 +389,7 @@ impl Table {
                 None => drop(namespace.remove(name)),
             }
         }
-        objects
+        Ok(Some(objects))
     }
 
     fn publish(&mut self, change: Change) {

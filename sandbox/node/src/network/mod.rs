@@ -32,7 +32,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch as watch_channel};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,34 @@ pub enum LinkError {
     Io(ServiceKey, #[source] io::Error),
 }
 
+/// An address of a Service on which something outside this network listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The port.
+    pub port: u16,
+    /// The Service.
+    pub service: ServiceKey,
+    /// Since when listening there has failed.
+    pub since: Instant,
+    /// Why, in the machine's words.
+    pub why: String,
+}
+
+impl std::fmt::Display for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            address,
+            port,
+            service,
+            why,
+            ..
+        } = self;
+        write!(f, "cannot listen on {address}:{port} for Service {service}: {why}")
+    }
+}
+
 #[derive(Debug)]
 struct PodEntry {
     ip: Ipv4Addr,
@@ -102,6 +130,7 @@ struct Listeners {
     /// Link addresses by (pod, target).
     by_link: BTreeMap<(PodKey, LinkTarget), Ipv4Addr>,
     running: BTreeMap<(Ipv4Addr, u16), ListenerHandle>,
+    taken: Vec<Taken>,
 }
 
 /// What connections share.
@@ -138,6 +167,7 @@ impl Network {
                 links: AddressPool::new(LINK_OCTETS),
                 by_link: BTreeMap::new(),
                 running: BTreeMap::new(),
+                taken: Vec::new(),
             }),
             slots: Arc::new(Semaphore::new(config.max_connections)),
             ordinal: AtomicU64::new(0),
@@ -239,7 +269,7 @@ impl Network {
 
     /// Replaces the table of Services: listeners come and go to match. Returns the addresses that could not be bound,
     /// which a later call tries again.
-    pub fn set_services(&self, table: ServiceTable) -> Vec<(Ipv4Addr, u16, io::Error)> {
+    pub fn set_services(&self, table: ServiceTable) -> Vec<Taken> {
         let table = Arc::new(table);
         let before = {
             let mut current = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -276,14 +306,31 @@ impl Network {
             if listeners.running.contains_key(&at) {
                 continue;
             }
+            let service = route.service.clone();
             match listen(&self.0, at.0, route) {
                 Ok(handle) => {
                     listeners.running.insert(at, handle);
                 }
-                Err(error) => failed.push((at.0, at.1, error)),
+                Err(error) => {
+                    let known = listeners.taken.iter().find(|taken| (taken.address, taken.port) == at);
+                    failed.push(Taken {
+                        address: at.0,
+                        port: at.1,
+                        service,
+                        since: known.map_or_else(Instant::now, |taken| taken.since),
+                        why: error.to_string(),
+                    });
+                }
             }
         }
+        listeners.taken.clone_from(&failed);
         failed
+    }
+
+    /// The Service's address that could not be bound for longest.
+    #[must_use]
+    pub fn taken(&self) -> Option<Taken> {
+        self.0.listeners().taken.iter().min_by_key(|taken| taken.since).cloned()
     }
 
     /// Moves when Services or their ports come or go (not when their endpoints do).

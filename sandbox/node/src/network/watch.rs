@@ -52,8 +52,8 @@ pub(super) async fn follow(network: Network, client: Client, stop: CancellationT
         }
         let failed = network.set_services(ServiceTable::build(&services.state(), &slices.state()));
         if failed.len() != failing {
-            for (address, port, error) in &failed {
-                tracing::warn!(%address, port, %error, "cannot listen for a Service; trying again");
+            for taken in &failed {
+                tracing::warn!(%taken, "trying again");
             }
         }
         failing = failed.len();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::objects::{config_map, pod};
-use crate::context::{Ask, Context, JSON};
+use crate::context::Context;
 
 crate::registry::suite!("admission": limit_ranges_fill_in, policies_refuse,);
 
@@ -12,24 +12,10 @@ async fn limit_ranges_fill_in(c: Context) {
         "spec": {"limits": [{"type": "Container", "default": {"cpu": "500m"}, "max": {"cpu": "1"}}]}});
     c.post(c.path("v1", "limitranges"), &range).await.code(201);
     // The server looks at its cache of ranges, which follows a moment later.
-    let end = std::time::Instant::now() + crate::context::DEADLINE;
-    loop {
-        let body = pod("one");
-        let path = format!("{}?dryRun=All", c.path("v1", "pods"));
-        let ask = Ask {
-            method: "POST",
-            path,
-            content_type: JSON,
-            accept: JSON,
-            body: Some(&body),
-        };
-        let made = c.quiet(ask).await.code(201);
-        if made["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "500m" {
-            return;
-        }
-        assert!(std::time::Instant::now() < end, "no limit is ever filled in: {made}");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    c.until_created(&c.path("v1", "pods"), &pod("one"), "the limit is filled in", |answer| {
+        answer.body["spec"]["containers"][0]["resources"]["limits"]["cpu"] == "500m"
+    })
+    .await;
 }
 
 async fn policies_refuse(c: Context) {
@@ -48,22 +34,8 @@ async fn policies_refuse(c: Context) {
     c.post(format!("{group}/validatingadmissionpolicybindings"), &binding)
         .await
         .code(201);
-    let end = std::time::Instant::now() + crate::context::DEADLINE;
-    loop {
-        let body = config_map("bad", json!({}));
-        let path = format!("{}?dryRun=All", c.maps());
-        let ask = Ask {
-            method: "POST",
-            path,
-            content_type: JSON,
-            accept: JSON,
-            body: Some(&body),
-        };
-        if c.quiet(ask).await.code == 422 {
-            break;
-        }
-        assert!(std::time::Instant::now() < end, "the policy never refuses");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let bad = config_map("bad", json!({}));
+    c.until_created(&c.maps(), &bad, "the policy refuses", |answer| answer.code == 422)
+        .await;
     c.post(c.maps(), &config_map("good", json!({}))).await.code(201);
 }

@@ -9,7 +9,7 @@ crate::registry::suite!("subresources":
     status_and_spec_are_written_apart, a_custom_status_is_written_apart, a_status_does_not_count_generations,
     a_definition_without_status_has_none, a_status_at_creation_is_dropped, scale_is_read_and_written,
     scale_conflicts, scale_of_a_custom_resource, scale_must_not_be_negative, eviction_deletes,
-    eviction_respects_a_budget, eviction_uses_up_a_budget, eviction_of_a_missing_pod, eviction_with_a_dry_run,
+    eviction_respects_a_budget, eviction_uses_up_a_budget, eviction_of_a_missing_pod, eviction_with_a_dry_run, eviction_with_wrong_options,
     binding_puts_a_pod_on_a_node, binding_twice_is_a_conflict, a_pods_status_is_patched, config_maps_have_no_status,
     ephemeral_containers, token_requests, resize_changes_resources,
     access_reviews_answer, a_local_access_review,
@@ -244,6 +244,14 @@ async fn eviction_deletes(c: Context) {
         (Some("Status"), Some("Success"))
     );
     assert!(c.get(&path).await.ok()["metadata"]["deletionTimestamp"].is_string());
+}
+
+async fn eviction_with_wrong_options(c: Context) {
+    let path = running(&c, "p").await;
+    let mut wrong = eviction("p");
+    wrong["deleteOptions"] = json!({"propagationPolicy": "Sometimes"});
+    c.post(format!("{path}/eviction"), &wrong).await.refused(422, "Invalid");
+    assert!(c.get(&path).await.ok()["metadata"].get("deletionTimestamp").is_none());
 }
 
 async fn eviction_respects_a_budget(c: Context) {

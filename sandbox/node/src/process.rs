@@ -1,3 +1,0 @@
-//! Processes that end with whoever started them.
-
-pub use crate::agent::{SpawnRequest, Spawned, Spawner};
