@@ -3,6 +3,7 @@
 //! - [`platform`]: `StreamingPlatform`, what a platform engineer applies.
 //! - [`premiere`]: `Premiere`, an audience announced ahead of time.
 //! - [`scenario`] and [`drill`]: what is rehearsed, and one run of it.
+//! - [`liveness`]: whether the runner of a drill lives.
 //! - [`crd`]: the definitions, rules included.
 //! - [`rules`]: what a definition's schema cannot say, as CEL and as a function, in the same words.
 //! - [`source`]: YAML files, every mistake with its line and column.
@@ -19,6 +20,7 @@ pub mod crd;
 pub mod drill;
 pub mod duration;
 pub mod labels;
+pub mod liveness;
 pub mod names;
 pub mod platform;
 pub mod premiere;
