@@ -10,7 +10,13 @@ use super::DrillError;
 #[derive(Clone, Debug)]
 pub struct Halt {
     stop: CancellationToken,
-    why: Arc<Mutex<Option<String>>>,
+    why: Arc<Mutex<Option<Why>>>,
+}
+
+#[derive(Debug)]
+enum Why {
+    Guardrail(String),
+    Broken(String),
 }
 
 impl Halt {
@@ -25,8 +31,17 @@ impl Halt {
 
     /// A guardrail ends the run: faults are undone, and the evidence says which one it was. The first reason counts.
     pub fn guardrail(&self, why: impl Into<String>) {
+        self.because(Why::Guardrail(why.into()));
+    }
+
+    /// What the run stands on is broken.
+    pub fn broken(&self, why: impl Into<String>) {
+        self.because(Why::Broken(why.into()));
+    }
+
+    fn because(&self, why: Why) {
         let mut reason = self.why.lock().unwrap_or_else(PoisonError::into_inner);
-        reason.get_or_insert_with(|| why.into());
+        reason.get_or_insert(why);
         self.stop.cancel();
     }
 
@@ -36,11 +51,12 @@ impl Halt {
         &self.stop
     }
 
-    /// The guardrail that ended the run, as an error.
+    /// What ended the run, as an error.
     pub(super) fn check(&self) -> Result<(), DrillError> {
         let reason = self.why.lock().unwrap_or_else(PoisonError::into_inner);
         match &*reason {
-            Some(why) => Err(DrillError::Guardrail(format!("guardrail: {why}"))),
+            Some(Why::Guardrail(why)) => Err(DrillError::Guardrail(format!("guardrail: {why}"))),
+            Some(Why::Broken(why)) => Err(DrillError::Broken(why.clone())),
             None => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
 pub use files::{ReportError, write_reports};
 pub use halt::Halt;
 pub use live::{Live, Status};
-pub use run::run;
+pub use run::{run, run_on};
 pub(crate) use viewers::HEARTBEAT;
 
 use crate::{
@@ -98,6 +98,9 @@ pub enum DrillError {
     /// What an earlier drill left could not be looked at.
     #[error(transparent)]
     Undo(#[from] crate::undo::UndoError),
+    /// What the run stands on broke.
+    #[error("{0}")]
+    Broken(String),
     /// What an earlier drill left is still there.
     #[error("an earlier drill is not undone: {0}")]
     Left(String),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -42,6 +43,15 @@ const LEAD: Duration = Duration::from_secs(1);
 
 /// Runs a drill. `stop` ends it early: faults are undone, the evidence says that it was cut short.
 pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, DrillError> {
+    run_on(drill, stop, std::future::pending()).await
+}
+
+/// Runs a drill on something that may break: `broken` gives why, and ends the run.
+pub async fn run_on(
+    drill: Drill,
+    stop: CancellationToken,
+    broken: impl Future<Output = String>,
+) -> Result<Verdict, DrillError> {
     let timeline = Arc::new(plan(&drill.scenario, &drill.platform, drill.seed)?);
     guardrail::preflight::fits(&timeline, &drill.scenario, &drill.platform, &drill.terms)?;
     let watchdog = Watchdog::new(drill.terms.clone(), drill.scenario.guardrails.clone(), Instant::now());
@@ -51,11 +61,16 @@ pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, Drill
         return conclude(&drill, evidence, Err(error), &stop).await;
     }
     let halt = Halt::new(stop.child_token());
-    recorded(&drill, timeline.seed, &halt, async |record| {
+    let running = recorded(&drill, timeline.seed, &halt, async |record| {
         clear_the_way(&drill, &record).await?;
         staged(&drill, &timeline, record, &watchdog, &halt, &stop).await
-    })
-    .await
+    });
+    let mut running = pin!(running);
+    tokio::select! {
+        outcome = &mut running => return outcome,
+        why = broken => halt.broken(why),
+    }
+    running.await
 }
 
 /// Preflight, performance and verdict of a drill that is on record.
