@@ -7,7 +7,7 @@ mod undo;
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use explain::{ExplainArgs, ExplainSubject, HpaArgs, RampArgs, SettingsArgs};
 pub(crate) use lever::{LeverAction, LeverArgs};
@@ -68,6 +68,16 @@ pub(crate) struct SuperviseArgs {
     pub(crate) root: PathBuf,
 }
 
+/// What runs the sandbox's objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlaneArg {
+    /// The one that is built in
+    #[default]
+    Embedded,
+    /// Kubernetes' own, as `make kubernetes` builds it or KUBEBUILDER_ASSETS names it
+    Real,
+}
+
 /// Arguments of `up`.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Example:\n  showrunner up -f examples/cinema.yaml\n  \
@@ -79,6 +89,9 @@ pub(crate) struct UpArgs {
     /// Where the kubeconfig is written
     #[arg(long, value_name = "FILE", default_value = "target/sandbox/kubeconfig")]
     pub(crate) kubeconfig: PathBuf,
+    /// API server, controllers and scheduler
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) control_plane: PlaneArg,
 }
 
 /// Arguments of `drill`.
@@ -115,6 +128,9 @@ pub(crate) struct DrillArgs {
     /// Keep the pods' logs: copy them to this folder before the sandbox is removed
     #[arg(long, value_name = "DIR")]
     pub(crate) keep_logs: Option<PathBuf>,
+    /// API server, controllers and scheduler
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) control_plane: PlaneArg,
 }
 
 impl DrillArgs {

@@ -19,7 +19,7 @@ const STDIN: &str = "-";
 
 /// Reads a file with a platform; `-` is standard input.
 pub(crate) fn platform(path: &Path) -> Result<PlatformFile, Failure> {
-    read_platform_file_with(&name(path), bytes(path)?, renderable).map_err(|d| every(&d))
+    read_platform_file_with(&name(path), bytes(path, MAX_BYTES)?, renderable).map_err(|d| every(&d))
 }
 
 /// Reads a file with a platform and one with a scenario, and holds the one against the other. What is wrong with both is
@@ -42,7 +42,7 @@ pub(crate) fn platform_and_scenario(platform: &Path, scenario: &Path) -> Result<
 
 /// Reads a file with a scenario, and holds it against a platform if there is one.
 pub(crate) fn scenario(path: &Path, platform: Option<&StreamingPlatformSpec>) -> Result<Scenario, Failure> {
-    read_scenario(&name(path), bytes(path)?, platform).map_err(|d| every(&d))
+    read_scenario(&name(path), bytes(path, MAX_BYTES)?, platform).map_err(|d| every(&d))
 }
 
 /// What is wrong with a platform that a scenario's patch has made: its schema, its rules, and what the operator would not
@@ -78,8 +78,9 @@ fn name(path: &Path) -> String {
     }
 }
 
-/// At most one byte more than is accepted: a file of any size costs no more than that.
-fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A file's bytes, or those of standard input; of a file that is larger, one byte more than `most`. So a file of any size costs
+/// no more than that.
+pub(crate) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     let refuse = |why: String| Failure::invalid(format!("{}: {why}", name(path)));
     let source: Box<dyn Read> = if path == Path::new(STDIN) {
         Box::new(std::io::stdin().lock())
@@ -96,9 +97,8 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
         Box::new(file)
     };
     let mut bytes = vec![];
-    let most = MAX_BYTES as u64 + 1;
     source
-        .take(most)
+        .take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| refuse(format!("cannot be read: {error}")))?;
     Ok(bytes)

@@ -6,7 +6,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -26,11 +26,13 @@ use showrunner_crds::{
     source::PlatformFile,
 };
 use showrunner_operator::OperatorOptions;
-use showrunner_sandbox::{ControllersConfig, ImageTable, NodeConfig, Sandbox, SandboxConfig, reap_abandoned};
+use showrunner_sandbox::{
+    ControlPlane, ControllersConfig, ImageTable, NodeConfig, Sandbox, SandboxConfig, real::Assets, reap_abandoned,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{failure::Failure, trouble};
+use crate::{args::PlaneArg, failure::Failure, trouble};
 
 /// Nodes of every region: a spread across zones has something to spread over.
 const NODES_PER_REGION: u32 = 2;
@@ -73,7 +75,13 @@ impl OnlyOne {
 
 impl Stage {
     /// Starts a sandbox whose nodes match the platform's regions, the operator, and applies the file.
-    pub(crate) async fn raise(file: &PlatformFile, kubeconfig: Option<PathBuf>, seed: u64) -> Result<Self, Failure> {
+    pub(crate) async fn raise(
+        file: &PlatformFile,
+        kubeconfig: Option<PathBuf>,
+        seed: u64,
+        plane: PlaneArg,
+    ) -> Result<Self, Failure> {
+        let control_plane = control_plane(plane)?;
         let only = OnlyOne::claim()?;
         let infrastructure = |error: &dyn std::fmt::Display| Failure::infrastructure(error.to_string());
         let exe = std::env::current_exe().map_err(|e| infrastructure(&e))?;
@@ -94,6 +102,7 @@ impl Stage {
             config.kubeconfig = path;
         }
         config.seed = seed;
+        config.control_plane = control_plane;
         config.supervisor = Some(vec![exe.display().to_string(), "supervise".to_owned()]);
         config.controllers = ControllersConfig {
             hpa_sync_period: Duration::from_secs(5),
@@ -218,6 +227,16 @@ async fn reap() -> Result<(), Failure> {
         let _ = writeln!(std::io::stderr(), "{told}");
     }
     Ok(())
+}
+
+/// The control plane that was asked for. Kubernetes' own is looked for in the folder that this is run from.
+fn control_plane(asked: PlaneArg) -> Result<ControlPlane, Failure> {
+    match asked {
+        PlaneArg::Embedded => Ok(ControlPlane::Embedded),
+        PlaneArg::Real => Assets::find(Path::new("."))
+            .map(ControlPlane::Real)
+            .map_err(|error| Failure::invalid(error.to_string())),
+    }
 }
 
 /// The nodes that stand for a region.

@@ -1,4 +1,5 @@
-//! What keeps a platform from ever coming up: programs that are missing, crash again and again, or cannot be started.
+//! What keeps a platform from ever coming up: programs that are missing, crash again and again, cannot be started, or run
+//! without ever being ready.
 //!
 //! It is looked for until the platform is `Ready` for the first time. After that, pods that fail are what a drill is about.
 
@@ -9,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, LogParams},
@@ -27,19 +28,24 @@ use crate::failure::Failure;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a container may wait for the same thing. The nodes try again every ten seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a container may run without being ready, before the platform has ever been: an encoder's first segments and an
+/// origin's first playlist take some ten seconds, on a busy machine three times as long.
+const UNREADY: Duration = Duration::from_secs(60);
 /// Crashes of one container, none of which it survived long enough to be taken for running.
 const CRASHES: i32 = 3;
 /// Lines of a log that are shown.
 const LINES: i64 = 20;
 
-/// A container that does not start, and why.
+/// A container that does not start, or does not get ready, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Stuck {
     pod: String,
     container: String,
     why: String,
-    /// Whether it ran, and left a log.
-    crashed: bool,
+    /// How long it may be so.
+    patience: Duration,
+    /// Whether it ran, and has a log.
+    ran: bool,
 }
 
 /// Looks until the platform is ready for the first time; what is found before that goes into `found`.
@@ -61,8 +67,8 @@ pub(crate) async fn watch(client: Client, namespace: String, platform: String, f
         since.retain(|known, _| stuck.contains(known));
         for one in stuck {
             let first = *since.entry(one.clone()).or_insert_with(Instant::now);
-            if one.crashed || first.elapsed() >= PATIENCE {
-                let log = if one.crashed {
+            if first.elapsed() >= one.patience {
+                let log = if one.ran {
                     last_words(&pods, &one).await
                 } else {
                     String::new()
@@ -83,7 +89,7 @@ fn ready(platform: &StreamingPlatform) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The containers of a pod that crash, or wait for something that is named.
+/// The containers of a pod that crash, wait for something that is named, or are not ready.
 fn stuck(pod: &Pod) -> Vec<Stuck> {
     let status = pod.status.as_ref();
     let containers = status
@@ -91,40 +97,46 @@ fn stuck(pod: &Pod) -> Vec<Stuck> {
         .into_iter()
         .chain(status.and_then(|status| status.container_statuses.as_ref()))
         .flatten();
-    containers
-        .filter_map(|container| {
-            let waiting = container.state.as_ref()?.waiting.as_ref()?;
-            let reason = waiting.reason.as_deref().unwrap_or_default();
-            let crashed = reason == "CrashLoopBackOff";
-            // It starts after each of its restarts and the first time.
-            if crashed && container.restart_count + 1 < CRASHES {
-                return None;
-            }
-            let why = if crashed {
-                let last = container
-                    .last_state
-                    .as_ref()
-                    .and_then(|state| state.terminated.as_ref());
-                format!(
-                    "it crashed {} times; {}",
-                    container.restart_count + 1,
-                    last.map_or_else(String::new, end)
-                )
-            } else {
-                // A reason alone (ContainerCreating, PodInitializing) is a step on the way.
-                format!(
-                    "{reason}: {}",
-                    waiting.message.as_deref().filter(|message| !message.is_empty())?
-                )
-            };
-            Some(Stuck {
-                pod: pod.name_any(),
-                container: container.name.clone(),
-                why,
-                crashed,
-            })
+    let stuck = containers.filter_map(|container| {
+        let (why, patience, ran) = trouble(container)?;
+        Some(Stuck {
+            pod: pod.name_any(),
+            container: container.name.clone(),
+            why,
+            patience,
+            ran,
         })
-        .collect()
+    });
+    stuck.collect()
+}
+
+/// What is the matter with a container, how long that may last, and whether it has run.
+fn trouble(container: &ContainerStatus) -> Option<(String, Duration, bool)> {
+    let state = container.state.as_ref()?;
+    if state.running.is_some() {
+        return (!container.ready).then(|| {
+            let seconds = UNREADY.as_secs();
+            (format!("it runs, but was not ready within {seconds} s"), UNREADY, true)
+        });
+    }
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    if reason != "CrashLoopBackOff" {
+        // A reason alone (ContainerCreating, PodInitializing) is a step on the way.
+        let message = waiting.message.as_deref().filter(|message| !message.is_empty())?;
+        return Some((format!("{reason}: {message}"), PATIENCE, false));
+    }
+    // It starts after each of its restarts and the first time.
+    let crashes = container.restart_count + 1;
+    if crashes < CRASHES {
+        return None;
+    }
+    let last = container
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
+    let how = last.map_or_else(String::new, end);
+    Some((format!("it crashed {crashes} times; {how}"), Duration::ZERO, true))
 }
 
 /// How a container ended.
@@ -139,7 +151,7 @@ fn end(last: &ContainerStateTerminated) -> String {
     }
 }
 
-/// The end of what a crashed container said.
+/// The end of what a container said.
 async fn last_words(pods: &Api<Pod>, stuck: &Stuck) -> String {
     let parameters = LogParams {
         container: Some(stuck.container.clone()),
@@ -197,7 +209,6 @@ mod tests {
         for pod in [
             pod(waiting("ContainerCreating", None), 0, json!({})),
             pod(waiting("PodInitializing", Some("")), 0, json!({})),
-            pod(json!({ "running": {} }), 7, crash.clone()),
             pod(waiting("CrashLoopBackOff", Some("back-off")), 1, crash),
             Pod::default(),
         ] {
@@ -233,6 +244,16 @@ mod tests {
             )),
             "it crashed 3 times; the last time by signal 11: core dumped"
         );
-        assert!(stuck(&crash(json!({ "exitCode": 3 })))[0].crashed);
+        let crashed = &stuck(&crash(json!({ "exitCode": 3 })))[0];
+        assert!(crashed.ran && crashed.patience == Duration::ZERO);
+    }
+
+    #[test]
+    fn a_container_that_is_never_ready_is_trouble_in_the_end() {
+        let mut pod = pod(json!({ "running": {} }), 0, json!({}));
+        assert_eq!(stuck(&pod)[0].patience, UNREADY);
+        let statuses = pod.status.as_mut().unwrap().container_statuses.as_mut().unwrap();
+        statuses[0].ready = true;
+        assert_eq!(stuck(&pod), []);
     }
 }

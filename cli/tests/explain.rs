@@ -234,7 +234,7 @@ fn bad_input_is_named_with_its_place() {
     }
     for (arguments, expected) in [
         (vec!["edge"], "showrunner explain hpa -n NAMESPACE edge"),
-        (vec!["absent.yaml"], "absent.yaml: No such file"),
+        (vec!["absent.yaml"], "absent.yaml: there is no such file"),
         (vec![], "<FILE|NAME>"),
         (vec!["-", "-"], "named twice"),
         (vec!["f.yaml", "--ramp", "100/s"], "--for"),

@@ -1,4 +1,4 @@
-//! Files that nobody should write: each is answered in one clear line, at once, and in little memory.
+//! Files that nobody should write: each is answered in one clear line, and at once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{

@@ -148,8 +148,8 @@ fn hot_path(address: SocketAddr) -> u64 {
                     if due >= end {
                         return;
                     }
-                    let request = Request::get_shared(Arc::clone(&url), due);
-                    let answer = fetch(&mut slot, request, &access).await.unwrap();
+                    let mut request = Request::get_shared(Arc::clone(&url), due);
+                    let answer = fetch(&mut slot, &mut request, &access).await.unwrap();
                     assert_eq!((answer.status, answer.bytes), (200, BODY as u64));
                     meter.request(
                         &pathway,

@@ -47,7 +47,7 @@ async fn get(slot: &mut Option<Connection>, url: &Url, capture: usize) -> Result
     let limit = Duration::from_millis(300);
     let mut request = Request::get(url.clone(), Instant::now());
     (request.capture, request.deadlines) = (capture, Deadlines::all(limit));
-    fetch(slot, request, &Access::unlimited()).await
+    fetch(slot, &mut request, &Access::unlimited()).await
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn only_http() {
 async fn latency_counts_from_due() {
     let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).await;
     let due = Instant::now().checked_sub(Duration::from_millis(500)).unwrap();
-    let response = fetch(&mut None, Request::get(url, due), &Access::unlimited())
+    let response = fetch(&mut None, &mut Request::get(url, due), &Access::unlimited())
         .await
         .unwrap();
     assert!(response.total >= Duration::from_millis(500));
@@ -197,7 +197,7 @@ async fn the_line_is_as_slow_as_asked() {
     answer.extend(vec![7; 200_000]);
     let (url, _) = server(vec![Vec::leak(answer)]).await;
     let access = Access::new(Some(4_000_000), Duration::from_millis(20));
-    let response = fetch(&mut None, Request::get(url, Instant::now()), &access)
+    let response = fetch(&mut None, &mut Request::get(url, Instant::now()), &access)
         .await
         .unwrap();
     // 200 kB at 4 Mbit/s are 400 ms, less 50 ms of burst, plus two round trips.

@@ -129,7 +129,7 @@ impl Error {
     /// Exit code: 2 when arguments or configuration are wrong, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Encoder(EncoderError::Hopeless { .. } | EncoderError::Sink(_))
+            Self::Encoder(EncoderError::Missing(_) | EncoderError::Hopeless { .. } | EncoderError::Sink(_))
             | Self::Listen { .. }
             | Self::Process(_) => EXIT_FAILED,
             _ => EXIT_INVALID,

@@ -157,24 +157,28 @@ struct TestEncoder {
     task: JoinHandle<()>,
 }
 
+/// What an encoder is told to do.
+fn config(origins: &[&TestOrigin]) -> EncoderConfig {
+    EncoderConfig {
+        channel: "main".into(),
+        region: "north".into(),
+        input: Input::TestPattern,
+        ladder: ladder(),
+        audio: Audio::default(),
+        frame_rate: 25,
+        segment_seconds: SECONDS,
+        origins: origins.iter().map(|origin| origin.url()).collect(),
+        push: PushConfig {
+            attempts: 3,
+            timeout_ms: 1000,
+            queue: 32,
+        },
+    }
+}
+
 impl TestEncoder {
     async fn start(ffmpeg: PathBuf, origins: &[&TestOrigin]) -> Self {
-        let config = EncoderConfig {
-            channel: "main".into(),
-            region: "north".into(),
-            input: Input::TestPattern,
-            ladder: ladder(),
-            audio: Audio::default(),
-            frame_rate: 25,
-            segment_seconds: SECONDS,
-            origins: origins.iter().map(|origin| origin.url()).collect(),
-            push: PushConfig {
-                attempts: 3,
-                timeout_ms: 1000,
-                queue: 32,
-            },
-        };
-        let agent = Arc::new(Agent::new(config, ffmpeg).unwrap());
+        let agent = Arc::new(Agent::new(config(origins), ffmpeg).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stop = CancellationToken::new();
         let run = Arc::clone(&agent).run(
@@ -427,4 +431,16 @@ async fn a_stopped_ffmpeg_is_replaced_and_a_dead_origin_delays_nobody() {
     );
     until("the stream is fresh again", || origin.is_fresh()).await;
     encoder.stop().await;
+}
+
+#[tokio::test]
+async fn an_encoder_without_ffmpeg_says_so_at_once() {
+    for missing in ["no-such-ffmpeg", "/no/such/ffmpeg"] {
+        let agent = Arc::new(Agent::new(config(&[]), missing.into()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let run = agent.run(listener, Limits::default(), CancellationToken::new());
+        let ended = timeout(Duration::from_secs(10), run).await.expect("it does not try");
+        let told = ended.unwrap_err().to_string();
+        assert!(told.contains(missing) && told.contains("install ffmpeg"), "{told}");
+    }
 }

@@ -90,7 +90,8 @@ fn remove_kubeconfig(root: &Path) {
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let server = text
         .lines()
-        .find_map(|line| line.trim().strip_prefix("server: http://"));
+        .find_map(|line| line.trim().strip_prefix("server: ")?.split_once("://"))
+        .map(|(_, address)| address);
     let server = server.and_then(|address| address.parse::<SocketAddr>().ok());
     let served = server.is_some_and(|address| TcpStream::connect_timeout(&address, ACCEPT).is_ok());
     if text.contains(OURS)

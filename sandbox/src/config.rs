@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use showrunner_controllers::ControllersConfig;
 use showrunner_node::{ImageTable, NodeConfig};
 
+use crate::ControlPlane;
+
 /// Settings of a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxConfig {
@@ -12,6 +14,8 @@ pub struct SandboxConfig {
     pub root: PathBuf,
     /// Where the kubeconfig is written; removed when the sandbox stops.
     pub kubeconfig: PathBuf,
+    /// Which control plane.
+    pub control_plane: ControlPlane,
     /// Where the API server listens: loopback, port 0 for any.
     pub listen: SocketAddr,
     /// The nodes.
@@ -35,6 +39,7 @@ impl SandboxConfig {
         Self {
             kubeconfig: root.join("kubeconfig"),
             root,
+            control_plane: ControlPlane::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             nodes: Vec::new(),
             images,

@@ -1,10 +1,11 @@
 //! An embedded Kubernetes that runs pods as local processes: API server, controllers, scheduler, nodes, network and faults
-//! in one process, on loopback, without root.
+//! in one process, on loopback, without root. Kubernetes' own control plane can take the place of the embedded one.
 //!
 //! It knows nothing of what runs in it: any operator can use it. See [`Sandbox::start`].
 
 mod abandoned;
 mod config;
+mod plane;
 pub mod real;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -17,8 +18,6 @@ use kube::{
     api::{ObjectMeta, PostParams},
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
-use showrunner_apiserver::{ApiServer, ApiServerConfig, ListenHandle};
-use showrunner_controllers::{ControllersHandle, spawn_all};
 use showrunner_node::{
     NodeRuntime, chaos,
     crash::{Owner, Supervisor},
@@ -27,8 +26,11 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use plane::Plane;
+
 pub use abandoned::{Abandoned, reap_abandoned};
 pub use config::SandboxConfig;
+pub use plane::ControlPlane;
 pub use showrunner_controllers::ControllersConfig;
 pub use showrunner_node::{ImageTable, NodeConfig, RuntimeConfig, crash};
 
@@ -66,6 +68,9 @@ pub enum SandboxError {
         /// Why.
         why: String,
     },
+    /// Kubernetes' own control plane failed.
+    #[error(transparent)]
+    Real(#[from] real::RealError),
     /// The node runtime could not be set up.
     #[error("nodes: {0}")]
     Nodes(String),
@@ -88,11 +93,9 @@ impl SandboxError {
 
 /// A running sandbox. [`Sandbox::stop`] ends it. A process that dies takes its pods with it.
 pub struct Sandbox {
-    api: ApiServer,
-    listening: ListenHandle,
+    plane: Plane,
     kubeconfig: PathBuf,
     runtime: Arc<NodeRuntime>,
-    controllers: ControllersHandle,
     chaos: JoinHandle<()>,
     stop: CancellationToken,
     root: PathBuf,
@@ -116,47 +119,34 @@ impl Sandbox {
     }
 
     async fn assemble(config: SandboxConfig, stop: CancellationToken) -> Result<Self, SandboxError> {
-        let root = config.root;
+        let root = config.root.clone();
         // Before anything that it would have to end.
         let supervisor = config
             .supervisor
+            .as_ref()
             .map(|program| {
-                Supervisor::start(&program, &root)
+                Supervisor::start(program, &root)
                     .map_err(SandboxError::io(format!("cannot start the supervisor {program:?}")))
             })
             .transpose()?;
-        let api = ApiServer::new(ApiServerConfig::default());
-        let listening = api.listen(config.listen).await.map_err(SandboxError::io(format!(
-            "the API server cannot listen on {}",
-            config.listen
-        )))?;
-        write_kubeconfig(&config.kubeconfig, &api.kubeconfig_yaml(listening.addr()))?;
-        let client = api.client("default");
-        let runtime_config = RuntimeConfig {
-            images: config.images,
-            network: showrunner_node::network::NetworkConfig {
-                seed: config.seed,
-                ..Default::default()
-            },
-            ..RuntimeConfig::new(&root)
+        let mut plane = Plane::start(&config).await?;
+        let raised = Self::raise(&mut plane, &config, &root, &stop).await;
+        let (runtime, chaos) = match raised {
+            Ok(raised) => raised,
+            Err(error) => {
+                // What failed is what the user needs.
+                for also in [plane.stop_controllers().await, plane.stop().await] {
+                    if let Err(also) = also {
+                        warn!(error = %also, "after a failed start");
+                    }
+                }
+                return Err(error);
+            }
         };
-        let runtime = NodeRuntime::new(runtime_config, client.clone())
-            .map_err(SandboxError::io(format!("the nodes cannot use {}", root.display())))?;
-        api.set_nodes(runtime.clone());
-        let controllers = spawn_all(client.clone(), config.controllers, stop.child_token());
-        for node in config.nodes {
-            runtime.spawn_node(node);
-        }
-        chaos::install_definitions(&client)
-            .await
-            .map_err(|error| SandboxError::Nodes(error.to_string()))?;
-        let chaos = chaos::spawn(client.clone(), runtime.clone(), config.seed, stop.child_token());
         Ok(Self {
-            api,
-            listening,
+            plane,
             kubeconfig: config.kubeconfig,
             runtime,
-            controllers,
             chaos,
             stop,
             root,
@@ -164,16 +154,49 @@ impl Sandbox {
         })
     }
 
-    /// A client in this process.
+    /// Starts what needs an API server.
+    async fn raise(
+        plane: &mut Plane,
+        config: &SandboxConfig,
+        root: &std::path::Path,
+        stop: &CancellationToken,
+    ) -> Result<(Arc<NodeRuntime>, JoinHandle<()>), SandboxError> {
+        write_kubeconfig(&config.kubeconfig, &plane.kubeconfig())?;
+        let client = plane.client();
+        let runtime_config = RuntimeConfig {
+            images: config.images.clone(),
+            network: showrunner_node::network::NetworkConfig {
+                seed: config.seed,
+                reported: plane.reported(),
+                ..Default::default()
+            },
+            ..RuntimeConfig::new(root)
+        };
+        let runtime = NodeRuntime::new(runtime_config, client.clone())
+            .map_err(SandboxError::io(format!("the nodes cannot use {}", root.display())))?;
+        plane
+            .adopt(&runtime, config.controllers.clone(), stop.child_token())
+            .await?;
+        for node in config.nodes.clone() {
+            runtime.spawn_node(node);
+        }
+        chaos::install_definitions(&client)
+            .await
+            .map_err(|error| SandboxError::Nodes(error.to_string()))?;
+        let chaos = chaos::spawn(client, runtime.clone(), config.seed, stop.child_token());
+        Ok((runtime, chaos))
+    }
+
+    /// A client that may do everything; of the embedded control plane, one without a socket.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.api.client("default")
+        self.plane.client()
     }
 
     /// Where the API server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.listening.addr()
+        self.plane.address()
     }
 
     /// A kubeconfig for it.
@@ -198,8 +221,8 @@ impl Sandbox {
     /// program's.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        if let Some(error) = self.controllers.failure() {
-            return Some(error.to_string());
+        if let Some(failure) = self.plane.failure() {
+            return Some(failure);
         }
         if self.chaos.is_finished() {
             return Some("the fault controller ended".to_owned());
@@ -250,17 +273,16 @@ impl Sandbox {
     }
 
     /// Ends everything: controllers first, so that nothing is replaced, then pods, network and files. Says what could not be ended.
-    pub async fn stop(self) -> Result<(), SandboxError> {
+    pub async fn stop(mut self) -> Result<(), SandboxError> {
         self.stop.cancel();
-        if let Err(error) = self.controllers.shutdown(Duration::from_secs(5)).await {
-            warn!(%error, "controllers");
-        }
+        let controllers = self.plane.stop_controllers().await;
         let stopped = self.runtime.stop(STOP).await;
         self.chaos.abort();
-        drop(self.listening);
+        let plane = self.plane.stop().await;
         remove(&self.kubeconfig, &self.root);
         drop(self.supervisor);
-        stopped.map_err(|error| SandboxError::Nodes(error.to_string()))
+        stopped.map_err(|error| SandboxError::Nodes(error.to_string()))?;
+        controllers.and(plane)
     }
 }
 
@@ -316,5 +338,5 @@ fn write_kubeconfig(path: &std::path::Path, text: &str) -> Result<(), SandboxErr
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(SandboxError::io(format!("cannot create {}", dir.display())))?;
     }
-    std::fs::write(path, text).map_err(SandboxError::io(format!("cannot write {}", path.display())))
+    real::write_private(path, text).map_err(SandboxError::io(format!("cannot write {}", path.display())))
 }

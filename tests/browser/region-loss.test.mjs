@@ -13,6 +13,11 @@ const PLATFORM = join(REPOSITORY, 'examples/cinema.yaml');
 const OUT = join(REPOSITORY, 'target/browser');
 /** How long is watched after the loss. */
 const AFTER_MS = 30_000;
+/**
+ * How long hls.js waits for a first byte: what the simulated viewers wait. Its default is 10 s, and a segment that is on its
+ * way when the steering server orders another pathway is waited for all the same.
+ */
+const FIRST_BYTE_MS = 4_000;
 /** How long a player may take to start. */
 const START_MS = 30_000;
 
@@ -22,7 +27,7 @@ async function playThroughALoss(name, platformFile, seconds) {
   let player;
   try {
     player = await openPlayer();
-    await player.start(sandbox.playback);
+    await player.start(sandbox.playback, { firstByteMs: FIRST_BYTE_MS });
     const playing = async () => {
       const evidence = await player.evidence();
       const fatal = evidence.events.find(({ kind, fatal }) => kind === 'error' && fatal);

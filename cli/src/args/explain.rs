@@ -172,6 +172,33 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// `--help` shows the defaults of the cluster's flags, and they are those that the library takes.
+    #[test]
+    fn the_settings_default_to_upstreams() {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            settings: SettingsArgs,
+        }
+        let args = <Only as clap::Parser>::parse_from(["explain"]).settings;
+        let settings = showrunner_autoscaling::hpa::Settings::default();
+        assert_eq!(
+            [
+                args.sync_period,
+                args.cpu_initialization_period,
+                args.initial_readiness_delay,
+                args.downscale_stabilization
+            ],
+            [
+                settings.sync_period,
+                settings.cpu_initialization_period,
+                settings.initial_readiness_delay,
+                settings.downscale_stabilization
+            ]
+        );
+        assert_eq!(args.tolerance.to_bits(), settings.tolerance.to_bits());
+    }
+
     #[test]
     fn amounts_are_read() {
         assert_eq!(rate("100/s").unwrap().to_bits(), 100_f64.to_bits());

@@ -15,7 +15,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<u8, Failure> {
     let stop = stop_token()?;
     let live = Live::new(std::io::stderr().is_terminal());
     live.update(|s| s.phase = "starting the sandbox".into());
-    let stage = Stage::raise(&file, Some(args.kubeconfig.clone()), 1).await?;
+    let stage = Stage::raise(&file, Some(args.kubeconfig.clone()), 1, args.control_plane).await?;
     let result = serve(&stage, &args, &live, &stop).await;
     live.done();
     let struck = stage.strike().await;

@@ -34,7 +34,8 @@ struct Lane {
     connection: Option<Connection>,
     /// How far the busy one is, where somebody may ask.
     progress: Option<Arc<Progress>>,
-    busy: Option<(Fetch, InFlight)>,
+    /// Boxed, as most connections are idle most of the time.
+    busy: Option<(Box<Fetch>, InFlight)>,
     queue: VecDeque<Fetch>,
     used: Instant,
 }
@@ -64,7 +65,7 @@ impl Lanes {
             let lane = &mut self.open[index];
             lane.queue.retain(|fetch| fetch.id != id);
             if lane.busy.as_ref().is_some_and(|(fetch, _)| fetch.id == id) {
-                let dropped = lane.busy.take().map(|(fetch, _)| fetch);
+                let dropped = lane.busy.take().map(|(fetch, _)| *fetch);
                 self.pump(index);
                 return dropped.map(|fetch| (fetch, bytes));
             }
@@ -111,7 +112,7 @@ impl Lanes {
         lane.connection = connection;
         lane.used = Instant::now();
         self.pump(index);
-        (fetch, answer)
+        (*fetch, answer)
     }
 
     fn lane(&mut self, url: &Url) -> usize {
@@ -165,7 +166,7 @@ impl Lanes {
         }
         // Waiting behind this viewer's own request is not the server's doing: due once the connection is free.
         let due = (self.start + fetch.due).max(lane.used.min(Instant::now()));
-        let request = Request {
+        let mut request = Request {
             method: if fetch.post.is_some() {
                 Method::Post
             } else {
@@ -182,10 +183,10 @@ impl Lanes {
         lane.progress.clone_from(&request.progress);
         let (mut slot, access) = (lane.connection.take(), Arc::clone(&self.access));
         let future = Box::pin(async move {
-            let answer = http::fetch(&mut slot, request, &access).await;
+            let answer = http::fetch(&mut slot, &mut request, &access).await;
             (slot, answer)
         });
-        lane.busy = Some((fetch, future));
+        lane.busy = Some((Box::new(fetch), future));
     }
 }
 

@@ -58,6 +58,8 @@ pub struct AudienceReport {
     pub bytes: u64,
     /// Startup times.
     pub startup: LatencySummary,
+    /// From when viewers were due to act to when they did.
+    pub lateness: LatencySummary,
     /// By class of request.
     pub classes: BTreeMap<RequestClass, ClassReport>,
     /// Requests that are missing from goose's metrics because its queue was full.
@@ -290,7 +292,9 @@ fn total(reports: &[CohortReport], meters: &[Arc<Meter>], goose: Option<GooseRun
         sum.merge(report);
     }
     let mut classes: BTreeMap<RequestClass, crate::telemetry::ClassTotals> = BTreeMap::new();
+    let mut lateness = LatencyHistogram::new();
     for meter in meters {
+        lateness.merge(&meter.all_lateness());
         for (class, totals) in meter.totals() {
             classes.entry(class).or_default().merge(&totals);
         }
@@ -303,6 +307,7 @@ fn total(reports: &[CohortReport], meters: &[Arc<Meter>], goose: Option<GooseRun
         stalled_ms: sum.stalled_ms,
         bytes: sum.bytes,
         startup: sum.startup.summary(),
+        lateness: lateness.summary(),
         classes: classes
             .into_iter()
             .map(|(class, totals)| {

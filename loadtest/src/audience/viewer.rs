@@ -104,7 +104,7 @@ struct Session {
     shared: Arc<Shared>,
     /// What the meter knows of this viewer.
     seen: Option<(Arc<str>, ViewerState)>,
-    end: Option<SessionEnd>,
+    end: Option<Box<SessionEnd>>,
 }
 
 impl Session {
@@ -121,7 +121,7 @@ impl Session {
                 }
                 Action::Report(event) => {
                     if let SessionEvent::Ended(end) = &event {
-                        self.end = Some(end.clone());
+                        self.end = Some(Box::new(end.clone()));
                     }
                     self.report(event);
                 }
@@ -194,7 +194,7 @@ impl Session {
             };
             self.account(&fetch, &answer);
         }
-        self.end.take().unwrap_or_default()
+        self.end.take().map_or_else(SessionEnd::default, |end| *end)
     }
 }
 
@@ -263,5 +263,46 @@ fn kind_of(error: &HttpError) -> ErrorKind {
         | HttpError::Body(BodyError::Malformed(_))
         | HttpError::TooLarge(_)
         | HttpError::Redirects => ErrorKind::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::telemetry::NullSink;
+
+    /// Every viewer holds its task all the time.
+    #[test]
+    fn a_viewers_task_stays_small() {
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            settings: Arc::default(),
+            meter: Arc::new(Meter::new("east".into(), false)),
+            sink: Arc::new(NullSink),
+            channel: "one".into(),
+            url: Arc::new("http://h/m.m3u8".parse().unwrap()),
+        });
+        let viewing = Viewing {
+            viewer: 1,
+            region: 0,
+            network: 0,
+            seed: 1,
+            arrive: Duration::ZERO,
+            leave: Duration::from_secs(1),
+        };
+        let line = Line {
+            name: "lan".into(),
+            bits_per_second: None,
+            rtt: Duration::ZERO,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let task = size_of_val(&watch(&viewing, line, shared, CancellationToken::new()));
+        let parts = (task, size_of::<Session>(), size_of::<Player>(), size_of::<Lanes>());
+        assert!(task <= 2000, "task, session, player, lanes: {parts:?}");
     }
 }

@@ -200,15 +200,18 @@ impl Authority {
 
 /// Sends `request` on the connection in `slot`, or a new one, and reads the response to its end. A connection that may be
 /// used again is left in `slot`. Dropping the future closes the connection.
+///
+/// The request is the caller's, and stays where it is: a future that took it in would hold it twice, for every request that is
+/// on its way. Redirects are followed in place.
 pub async fn fetch(
     slot: &mut Option<Connection>,
-    mut request: Request,
+    request: &mut Request,
     access: &Access,
 ) -> Result<Response, FetchFailure> {
     let due = request.due;
     let mut bytes = 0;
     for _ in 0..=MAX_REDIRECTS {
-        let answer = exchange(slot, &request, access, &mut bytes).await;
+        let answer = exchange(slot, request, access, &mut bytes).await;
         let (head, response) = answer.map_err(|error| FetchFailure {
             error,
             elapsed: due.elapsed(),
@@ -248,7 +251,8 @@ async fn exchange(
         let reused = connection.is_some();
         let mut open = match connection.take() {
             Some(open) => open,
-            None => connect(&request.url, access, started + request.deadlines.connect).await?,
+            // Boxed, as it is rare: its room would be in every request that is on its way.
+            None => Box::pin(connect(&request.url, access, started + request.deadlines.connect)).await?,
         };
         let mut transfer = Transfer {
             request,
@@ -329,7 +333,7 @@ impl Transfer<'_> {
             .send_now(|out| encode(out, self.request, &open.authority))
             .map_err(HttpError::Closed)?;
         if let Some(rest) = rest {
-            timeout_at(deadline, open.stream.write_all(&rest))
+            Box::pin(timeout_at(deadline, open.stream.write_all(&rest)))
                 .await
                 .map_err(|_| HttpError::FirstByteTimeout)?
                 .map_err(HttpError::Closed)?;

@@ -121,11 +121,11 @@ async fn unreachable(seen: &Snapshot) -> Vec<String> {
 /// Asks once; anything but a success is trouble.
 async fn probe(url: &str) -> Result<(), String> {
     let url = url.parse().map_err(|error| format!("{error}"))?;
-    let request = Request {
+    let mut request = Request {
         deadlines: Deadlines::all(Duration::from_secs(2)),
         ..Request::get(url, Instant::now())
     };
-    match fetch(&mut None, request, &Access::unlimited()).await {
+    match fetch(&mut None, &mut request, &Access::unlimited()).await {
         Ok(response) if (200..300).contains(&response.status) => Ok(()),
         Ok(response) => Err(format!("status {}", response.status)),
         Err(failure) => Err(failure.error.to_string()),

@@ -21,5 +21,5 @@ pub use event::{Action, Event, Failure, Fetch, FetchId, Fetched};
 pub use machine::{Identity, Player};
 pub use playback::{PlaybackClock, PlaybackState};
 pub use playlist::{MediaPlaylist, Multivariant, PlaylistError, Rung, Segment};
-pub use settings::{PlayerSettings, RetryPolicy, ServiceEndpoint, Services};
+pub use settings::{Device, PlayerSettings, RetryPolicy, ServiceEndpoint, Services};
 pub use steering::{SteeringError, SteeringManifest};

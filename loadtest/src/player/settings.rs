@@ -39,6 +39,8 @@ pub struct PlayerSettings {
     /// Connections to one host at a time, as browsers have them over HTTP/1.1: video, audio and playlists share the line instead
     /// of waiting for each other, and what is measured of the line is a share of it.
     pub connections_per_host: usize,
+    /// What the device adds to the network's time.
+    pub device: Device,
     /// Give up once every pathway has failed for this long.
     pub fatal_after: Duration,
     /// Services that playback calls.
@@ -66,9 +68,28 @@ impl Default for PlayerSettings {
             },
             retry: RetryPolicy::default(),
             connections_per_host: 6,
+            device: Device::default(),
             fatal_after: Duration::from_secs(30),
             services: Services::default(),
             hosts: None,
+        }
+    }
+}
+
+/// What a viewer waits for that is not the network, at the start of a session. Later on it hides behind the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// From the multivariant playlist to asking for media playlists: the player reads it and opens a media source.
+    pub open: Duration,
+    /// From having enough media to a moving picture: the player takes segments apart, the decoders start.
+    pub first_frame: Duration,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            open: Duration::ZERO,
+            first_frame: Duration::ZERO,
         }
     }
 }

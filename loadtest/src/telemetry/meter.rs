@@ -63,6 +63,8 @@ struct Inner {
     pathways: BTreeMap<Arc<str>, Cell>,
     totals: BTreeMap<RequestClass, ClassTotals>,
     lateness: LatencyHistogram,
+    /// Of the run, up to the second that goes on.
+    lateness_before: LatencyHistogram,
     queue: Vec<Outcome>,
     queueing: bool,
     unreported: u64,
@@ -210,9 +212,23 @@ impl Meter {
     /// Lateness since the last call.
     pub fn take_lateness(&self) -> LatencyHistogram {
         let mut inner = self.lock();
-        let taken = inner.lateness.clone();
-        inner.lateness.clear();
+        let Inner {
+            lateness,
+            lateness_before,
+            ..
+        } = &mut *inner;
+        lateness_before.merge(lateness);
+        let taken = lateness.clone();
+        lateness.clear();
         taken
+    }
+
+    /// Lateness of the run so far.
+    pub fn all_lateness(&self) -> LatencyHistogram {
+        let inner = self.lock();
+        let mut all = inner.lateness_before.clone();
+        all.merge(&inner.lateness);
+        all
     }
 
     /// Requests for goose since the last call.
@@ -316,5 +332,14 @@ mod tests {
         assert_eq!(totals(), (3, 1, 2010, 2), "those of this second count already");
         meter.take_second();
         assert_eq!(totals(), (3, 1, 2010, 2));
+    }
+
+    #[test]
+    fn lateness_is_of_a_second_and_of_the_run() {
+        let meter = Meter::new("east".into(), false);
+        meter.lateness(Duration::from_millis(3));
+        assert_eq!((meter.take_lateness().count(), meter.take_lateness().count()), (1, 0));
+        meter.lateness(Duration::from_millis(5));
+        assert_eq!(meter.all_lateness().count(), 2);
     }
 }

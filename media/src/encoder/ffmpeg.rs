@@ -100,6 +100,15 @@ async fn listen(stderr: ChildStderr, last_words: Arc<Mutex<VecDeque<String>>>) {
     }
 }
 
+/// Whether there is such a program: at that path, or of that name in `PATH`.
+pub fn is_there(program: &Path) -> bool {
+    if program.components().count() > 1 {
+        program.is_file()
+    } else {
+        program.to_str().and_then(find_in_path).is_some()
+    }
+}
+
 /// The first executable of that name in `PATH`.
 pub fn find_in_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -70,6 +70,9 @@ pub enum EncoderError {
     /// No loopback port for the sink.
     #[error("local sink: {0}")]
     Sink(#[source] io::Error),
+    /// There is no ffmpeg to start.
+    #[error("{} is neither a file nor a program in PATH: install ffmpeg (Debian: apt-get install ffmpeg), or name one by --ffmpeg", .0.display())]
+    Missing(PathBuf),
     /// ffmpeg ends again and again without a segment.
     #[error("ffmpeg made nothing in {starts} starts; it said: {last_words}")]
     Hopeless {

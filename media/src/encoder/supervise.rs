@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::{
     Agent, EncoderError,
     command::{arguments, find_font},
-    ffmpeg::Ffmpeg,
+    ffmpeg::{Ffmpeg, is_there},
     metrics::RestartLabels,
     progress::{Fault, Progress},
 };
@@ -43,6 +43,10 @@ enum End {
 impl Agent {
     /// Keeps ffmpeg running, PUTting to `base`, until `shutdown`.
     pub(super) async fn supervise(&self, base: &str, shutdown: &CancellationToken) -> Result<(), EncoderError> {
+        // Started again and again, it would not come: whoever runs the agent should know at once.
+        if !is_there(&self.program) {
+            return Err(EncoderError::Missing(self.program.clone()));
+        }
         let font = find_font();
         if font.is_none() {
             warn!("no font found: the test picture has no clock");

@@ -133,9 +133,11 @@ async fn steer(
     }
     let manifest = Manifest::new(config.ttl_seconds, identity.uri(&config, channel), &pathways);
     let mut response = reply::json(StatusCode::OK, &manifest);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    // A player that kept this connection would send its next poll to the same server, and if that one is in the region that
+    // is lost, wait on a dead connection for the order that takes it away from there. A new connection finds a ready server.
+    headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
     response
 }
 

@@ -100,6 +100,18 @@ async fn steering_manifest() {
 }
 
 #[tokio::test]
+async fn a_poll_does_not_keep_its_connection() {
+    let steering = steering(|_| {});
+    let request = Request::get("/steer/main").body(Body::empty()).unwrap();
+    let response = router(Arc::clone(&steering)).oneshot(request).await.unwrap();
+    assert_eq!(
+        response.headers()["connection"],
+        "close",
+        "or it outlives the region of its server"
+    );
+}
+
+#[tokio::test]
 async fn an_unhealthy_region_goes_last_and_comes_back() {
     let steering = steering(|_| ());
     let uri = "/steer/main?session=abc&region=south";

@@ -36,5 +36,6 @@ mod table;
 
 pub use body::{ApiBody, BodyError};
 pub use config::ApiServerConfig;
+pub use metrics::{MeasuredObjects, MeasuredPod, serve_metrics};
 pub use nodes::{ContainerUsage, LogOptions, NodeAccess, PodUsage};
 pub use server::{ApiServer, ApiService, ListenHandle};

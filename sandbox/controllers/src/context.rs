@@ -112,6 +112,11 @@ impl Caches {
         join_all(tasks).await;
     }
 
+    /// Keeps the cache of Services alone up to date; never returns by itself.
+    pub(crate) async fn follow_services(&self, client: &Client) {
+        self.services.follow(Api::all(client.clone()), watch_config()).await;
+    }
+
     /// Waits until every cache holds a complete list: acting on half a view would create what already exists.
     pub(crate) async fn synced(&self) {
         let waits: Vec<Task<'_>> = vec![

@@ -145,6 +145,50 @@ pub fn spawn_all(client: Client, config: ControllersConfig, cancel: Cancellation
     supervise(tasks, own)
 }
 
+/// Starts only the controller that gives addresses to Services of type LoadBalancer: Kubernetes' own controllers leave
+/// that to a cloud. Its life is as with [`spawn_all`].
+#[allow(clippy::needless_pass_by_value)] // As above.
+pub fn spawn_load_balancer(client: Client, config: ControllersConfig, cancel: CancellationToken) -> ControllersHandle {
+    let (events, writer) = Recorder::new(client.clone());
+    let context = Context {
+        client,
+        caches: Arc::new(Caches::new()),
+        config: Arc::new(config),
+        events,
+    };
+    let mut tasks = Tasks {
+        set: JoinSet::new(),
+        names: HashMap::new(),
+    };
+    let own = cancel.child_token();
+    let queue = load_balancer::register(&context);
+    let (work, caches, stop) = (context.clone(), Arc::clone(&context.caches), own.clone());
+    tasks.spawn("load_balancer", async move {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // No other cache is filled.
+            () = caches.services.synced() => {}
+        }
+        load_balancer::run(work, queue, stop).await;
+    });
+    let (caches, client, stop) = (Arc::clone(&context.caches), context.client.clone(), own.clone());
+    tasks.spawn("caches", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = caches.follow_services(&client) => {}
+        }
+    });
+    let stop = own.clone();
+    tasks.spawn("events", async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = writer => {}
+        }
+    });
+    drop(context);
+    supervise(tasks, own)
+}
+
 struct Tasks {
     set: JoinSet<()>,
     names: HashMap<tokio::task::Id, &'static str>,

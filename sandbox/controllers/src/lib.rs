@@ -46,4 +46,4 @@ mod scheduler;
 mod statefulset;
 
 pub use config::ControllersConfig;
-pub use handle::{ControllersError, ControllersHandle, spawn_all};
+pub use handle::{ControllersError, ControllersHandle, spawn_all, spawn_load_balancer};

@@ -37,6 +37,9 @@ const fn identity(file: &'static str, user: &'static str, group: &'static str) -
     Identity { file, user, group }
 }
 
+/// Under which name the server of metrics.k8s.io must show itself.
+pub(super) const METRICS_HOST: &str = "metrics.kube-system.svc";
+
 /// A certificate and its key, PEM.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
@@ -93,7 +96,13 @@ impl Authority {
 
     /// A certificate for servers on 127.0.0.1, written as `server.crt` and `server.key`.
     pub(super) fn server(&self) -> Result<Pair, CertificateError> {
-        let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"];
+        let names = [
+            "127.0.0.1",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default.svc",
+            METRICS_HOST,
+        ];
         let mut params = CertificateParams::new(names.map(str::to_owned))?;
         params.distinguished_name = name("kube-apiserver", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -122,13 +131,8 @@ impl Authority {
 
     /// Keys are for this user's eyes.
     fn write(&self, file: &str, text: &str) -> Result<(), CertificateError> {
-        use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
         let path = self.path(file);
-        let mut options = std::fs::OpenOptions::new();
-        let opened = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        opened
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|source| CertificateError::Write { path, source })
+        super::write_private(&path, text).map_err(|source| CertificateError::Write { path, source })
     }
 }
 

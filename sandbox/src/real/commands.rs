@@ -2,10 +2,15 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use showrunner_controllers::ControllersConfig;
+
 use super::certificates::{Authority, CONTROLLER_MANAGER, FRONT_PROXY, SCHEDULER};
 
 /// ClusterIPs, as the embedded server gives them out.
 const SERVICE_RANGE: &str = "127.20.0.0/16";
+
+/// File that tells the API server how to reach the cluster.
+pub(super) const EGRESS: &str = "egress.yaml";
 
 /// Where everything listens.
 #[derive(Clone, Copy, Debug)]
@@ -35,9 +40,9 @@ pub(super) fn etcd(at: Addresses, directory: &Path) -> Arguments {
     ])
 }
 
-pub(super) fn api_server(at: Addresses, authority: &Authority) -> Arguments {
+pub(super) fn api_server(at: Addresses, authority: &Authority, more: &[String]) -> Arguments {
     let file = |name: &str| authority.path(name).display().to_string();
-    flags(&[
+    let mut arguments = flags(&[
         ("etcd-servers", &format!("http://{}", at.etcd)),
         ("bind-address", &at.api.ip().to_string()),
         ("advertise-address", &at.api.ip().to_string()),
@@ -64,8 +69,11 @@ pub(super) fn api_server(at: Addresses, authority: &Authority) -> Arguments {
         ("proxy-client-key-file", &file("front-proxy.key")),
         ("kubelet-client-certificate", &file("front-proxy.crt")),
         ("kubelet-client-key", &file("front-proxy.key")),
+        ("egress-selector-config-file", &file(EGRESS)),
         ("profiling", "false"),
-    ])
+    ]);
+    arguments.extend_from_slice(more);
+    arguments
 }
 
 pub(super) fn controller_manager(at: Addresses, authority: &Authority, more: &[String]) -> Arguments {
@@ -99,6 +107,44 @@ fn serving(at: SocketAddr, authority: &Authority) -> Arguments {
         ("tls-private-key-file", &file("server.key")),
         ("profiling", "false"),
     ])
+}
+
+/// More arguments of the API server, and of the controller manager: the settings of the embedded controllers in upstream's
+/// words.
+pub(super) fn settings(config: &ControllersConfig) -> (Arguments, Arguments) {
+    let seconds = config.default_toleration.as_secs().to_string();
+    let api_server = flags(&[
+        ("default-not-ready-toleration-seconds", &seconds),
+        ("default-unreachable-toleration-seconds", &seconds),
+    ]);
+    let autoscaler = &config.hpa_settings;
+    let millis = |millis: u128| format!("{millis}ms");
+    let signed = |period: jiff::SignedDuration| millis(period.unsigned_abs().as_millis());
+    let controller_manager = flags(&[
+        (
+            "horizontal-pod-autoscaler-sync-period",
+            &millis(config.hpa_sync_period.as_millis()),
+        ),
+        ("horizontal-pod-autoscaler-tolerance", &autoscaler.tolerance.to_string()),
+        (
+            "horizontal-pod-autoscaler-cpu-initialization-period",
+            &signed(autoscaler.cpu_initialization_period),
+        ),
+        (
+            "horizontal-pod-autoscaler-initial-readiness-delay",
+            &signed(autoscaler.initial_readiness_delay),
+        ),
+        (
+            "horizontal-pod-autoscaler-downscale-stabilization",
+            &signed(autoscaler.downscale_stabilization),
+        ),
+        (
+            "node-monitor-grace-period",
+            &millis(config.node_grace_period.as_millis()),
+        ),
+        ("node-monitor-period", &millis(config.node_monitor_period.as_millis())),
+    ]);
+    (api_server, controller_manager)
 }
 
 fn flags(pairs: &[(&str, &str)]) -> Arguments {

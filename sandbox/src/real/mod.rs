@@ -3,15 +3,19 @@
 //!
 //! It is what the embedded one is held against.
 
+mod agent;
+mod aggregation;
 mod assets;
 mod certificates;
 mod commands;
+mod egress;
 mod kubeconfig;
 mod process;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,11 +23,13 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use showrunner_node::agent::Spawner;
+use showrunner_controllers::ControllersConfig;
+use showrunner_node::{NodeRuntime, agent::Spawner};
 
 pub use assets::{ASSETS_VARIABLE, Assets, AssetsError, KUBERNETES_VERSION};
 use certificates::{ADMIN, Authority, CONTROLLER_MANAGER, FRONT_PROXY, Identity, SCHEDULER};
 use commands::Addresses;
+use egress::Egress;
 use process::Process;
 
 /// How long each part may take to be ready. The API server's first start writes its roles; a busy machine needs most of it.
@@ -83,6 +89,10 @@ pub struct RealConfig {
     pub directory: PathBuf,
     /// Whether kube-controller-manager and kube-scheduler run too.
     pub controllers: bool,
+    /// Where the API server listens: loopback, port 0 for any.
+    pub listen: SocketAddr,
+    /// More arguments of kube-apiserver.
+    pub api_server_arguments: Vec<String>,
     /// More arguments of kube-controller-manager.
     pub controller_manager_arguments: Vec<String>,
 }
@@ -95,8 +105,19 @@ impl RealConfig {
             assets,
             directory,
             controllers: true,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            api_server_arguments: Vec::new(),
             controller_manager_arguments: Vec::new(),
         }
+    }
+
+    /// The same periods and thresholds as the embedded controllers with these settings.
+    #[must_use]
+    pub fn tuned(mut self, controllers: &ControllersConfig) -> Self {
+        let (api_server, controller_manager) = commands::settings(controllers);
+        self.api_server_arguments.extend(api_server);
+        self.controller_manager_arguments.extend(controller_manager);
+        self
     }
 }
 
@@ -107,6 +128,8 @@ pub struct RealControlPlane {
     processes: Vec<Process>,
     client: Client,
     spawner: Spawner,
+    authority: String,
+    egress: Egress,
 }
 
 impl RealControlPlane {
@@ -116,8 +139,13 @@ impl RealControlPlane {
         let directory = &config.directory;
         std::fs::create_dir_all(directory).map_err(RealError::io(format!("cannot create {}", directory.display())))?;
         let authority = Authority::create(directory).map_err(|e| RealError::certificates(&e))?;
-        let at = addresses().map_err(RealError::io("no free ports on 127.0.0.1"))?;
+        let at = addresses(config.listen).map_err(RealError::io("no free ports"))?;
         let kubeconfig = credentials(&authority, at)?;
+        let path = authority.path(commands::EGRESS);
+        write_private(&path, &egress::configuration(directory))
+            .map_err(RealError::io(format!("cannot write {}", path.display())))?;
+        let egress =
+            Egress::listen(directory, &authority).map_err(RealError::io("no way from the API server to the nodes"))?;
         let spawner = Spawner::start().map_err(RealError::io("cannot start processes"))?;
         let mut plane = Self {
             client: client(&kubeconfig).await?,
@@ -125,6 +153,8 @@ impl RealControlPlane {
             address: at.api,
             processes: Vec::new(),
             spawner,
+            authority: authority.certificate().to_owned(),
+            egress,
         };
         match plane.raise(config, &authority, at).await {
             Ok(()) => Ok(plane),
@@ -142,7 +172,7 @@ impl RealControlPlane {
         self.launch(config, "etcd", commands::etcd(at, directory)).await?;
         self.ready("etcd", async || tokio::net::TcpStream::connect(at.etcd).await.is_ok())
             .await?;
-        let arguments = commands::api_server(at, authority);
+        let arguments = commands::api_server(at, authority, &config.api_server_arguments);
         self.launch(config, "kube-apiserver", arguments).await?;
         let api = self.client.clone();
         self.ready("kube-apiserver", async || healthy(&api, "/readyz").await)
@@ -200,6 +230,24 @@ impl RealControlPlane {
         }
     }
 
+    /// Lets the API server reach the pods and nodes of `runtime`, and registers it as the server of metrics.k8s.io.
+    pub async fn adopt(&self, runtime: &Arc<NodeRuntime>) -> Result<(), RealError> {
+        self.egress.serve(Arc::clone(runtime));
+        aggregation::register(&self.client, &self.authority).await
+    }
+
+    /// Where the API server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
+    }
+
     /// A client that may do everything.
     #[must_use]
     pub fn client(&self) -> Client {
@@ -217,19 +265,15 @@ impl RealControlPlane {
         self.processes.iter().find_map(Process::failure)
     }
 
+    /// Ends controllers and scheduler.
+    pub async fn stop_controllers(&mut self) -> Result<(), RealError> {
+        let clients = |process: &mut Process| !matches!(process.name(), "etcd" | "kube-apiserver");
+        stop_all(self.processes.extract_if(.., clients).collect()).await
+    }
+
     /// Ends everything, clients of the API server first, etcd last. Says what could not be ended.
     pub async fn stop(self) -> Result<(), RealError> {
-        let mut left = Vec::new();
-        for process in self.processes.into_iter().rev() {
-            if let Err(error) = process.stop(STOP).await {
-                left.push(error);
-            }
-        }
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(RealError::NotStopped(left.join("; ")))
-        }
+        stop_all(self.processes).await
     }
 
     /// A client of another part's own server.
@@ -239,11 +283,36 @@ impl RealControlPlane {
     }
 }
 
+/// The last one that was started first. All are tried, whatever becomes of one.
+async fn stop_all(processes: Vec<Process>) -> Result<(), RealError> {
+    let mut left = Vec::new();
+    for process in processes.into_iter().rev() {
+        if let Err(error) = process.stop(STOP).await {
+            left.push(error);
+        }
+    }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(RealError::NotStopped(left.join("; ")))
+    }
+}
+
+/// Writes a file for this user's eyes.
+pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
 /// Ports that were free at the same time. Another process may take one before it is used; the start then fails and says
 /// so.
-fn addresses() -> std::io::Result<Addresses> {
-    let listeners = (0..5)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+fn addresses(api: SocketAddr) -> std::io::Result<Addresses> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listeners = [any, any, api, any, any]
+        .map(TcpListener::bind)
+        .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
     let address = |index: usize| listeners[index].local_addr();
     Ok(Addresses {

@@ -60,7 +60,7 @@ export async function openPlayer() {
     await page.goto(`http://127.0.0.1:${server.address().port}/`);
     await page.waitForFunction(() => globalThis.ready === true, undefined, { timeout: 30_000 });
     return {
-      start: (url, config = {}) => page.evaluate(([u, c]) => globalThis.start(u, c), [url, config]),
+      start: (url, settings = {}) => page.evaluate(([u, s]) => globalThis.start(u, s), [url, settings]),
       evidence: () => page.evaluate(() => globalThis.evidence()),
       screenshot: (path) => page.screenshot({ path }),
       version: context.browser()?.version() ?? null,

@@ -30,9 +30,16 @@ function buffered() {
   return end - at;
 }
 
-/** Starts to play. `config` goes to hls.js as it is. */
-globalThis.start = (url, config) => {
-  const hls = new Hls({ debug: false, ...config });
+/** hls.js's own loading policies, but with so long a wait for a first byte. */
+function patience(maxTimeToFirstByteMs) {
+  const names = ['fragLoadPolicy', 'playlistLoadPolicy', 'steeringManifestLoadPolicy'];
+  const impatient = (name) => ({ default: { ...Hls.DefaultConfig[name].default, maxTimeToFirstByteMs } });
+  return Object.fromEntries(names.map((name) => [name, impatient(name)]));
+}
+
+/** Starts to play. hls.js runs with its defaults, unless it is told how long to wait for a first byte. */
+globalThis.start = (url, { firstByteMs } = {}) => {
+  const hls = new Hls({ debug: false, ...(firstByteMs ? patience(firstByteMs) : {}) });
   const E = Hls.Events;
   const rung = (level) => hls.levels[level]?.attrs['STABLE-VARIANT-ID'] ?? hls.levels[level]?.height ?? null;
   const pathway = (level) => hls.levels[level]?.pathwayId ?? null;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use showrunner_crds::platform::Channel;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::line::Line;
 use crate::page::Run;
@@ -28,6 +28,8 @@ use crate::trace::Trace;
 
 /// Segments that a playlist lists: 60 s, as in `examples/cinema.yaml`.
 const WINDOW: u64 = 30;
+/// Between the starts of the two browsers: a browser that starts needs the processor for itself.
+const APART: Duration = Duration::from_secs(8);
 /// The channel of `examples/cinema.yaml`.
 const CHANNEL: &str = r"
 name: main
@@ -130,7 +132,7 @@ fn traces(args: &Args) -> Result<Vec<(String, Trace)>, Failure> {
         .collect())
 }
 
-/// One run: our viewer and two browsers side by side, each with a line of its own. The second browser shows how far hls.js is
+/// One run: our viewer and two browsers, each with a line of its own that follows the trace from its own start. The second browser shows how far hls.js is
 /// from itself.
 async fn play(
     args: &Args,
@@ -167,10 +169,14 @@ async fn play(
     }
     let playing = async {
         let began = Instant::now();
+        let second = async {
+            sleep(APART).await;
+            browser::watch(again_line, length, &args.browser).await
+        };
         let played = tokio::join!(
             viewer::watch(our_line, length),
             browser::watch(their_line, length, &args.browser),
-            browser::watch(again_line, length, &args.browser)
+            second
         );
         (played, began.elapsed())
     };

@@ -1,22 +1,22 @@
-//! The stream that both players get: encoded once, by the command line that an encoder agent gives ffmpeg, and kept in
-//! memory.
+//! The stream that both players get: encoded once, by the command line that an encoder agent gives ffmpeg, taken in by its sink,
+//! and kept in memory.
 
 use std::collections::HashMap;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::routing::put;
 use showrunner_crds::config::{EncoderConfig, PushConfig, SteeringChannel};
 use showrunner_crds::platform::{Channel, Input};
 use showrunner_media::encoder::command;
+use showrunner_media::encoder::sink::{self, Event, Sink};
 use showrunner_media::epoch::{Lock, Timeline};
+use showrunner_media::object::ObjectName;
 use showrunner_media::server::{self, Limits};
 use tokio::net::TcpListener;
 use tokio::process::Command;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -43,8 +43,12 @@ pub(crate) enum RecordError {
 
 /// How long the last objects may take to arrive.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The one start of ffmpeg, as its sink knows it.
+const GENERATION: u64 = 1;
+/// Objects that may wait to be kept.
+const QUEUE: usize = 64;
 
-type Objects = Arc<Mutex<HashMap<String, Bytes>>>;
+type Objects = HashMap<(String, ObjectName), Bytes>;
 
 /// All renditions of a channel.
 #[derive(Debug)]
@@ -57,34 +61,34 @@ pub(crate) struct Recording {
     pub(crate) first: u64,
     /// How many there are.
     pub(crate) count: u64,
-    objects: HashMap<String, Bytes>,
+    objects: Objects,
 }
 
 impl Recording {
     /// Encodes `count` segments of a channel's test pattern as fast as the machine can.
     pub(crate) async fn make(channel: &Channel, count: u64) -> Result<Self, RecordError> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let base = format!("http://{}", listener.local_addr()?);
-        let objects = Objects::default();
-        let sink = Router::new()
-            .route("/{*path}", put(store).post(store).delete(async || ()))
-            .layer(DefaultBodyLimit::max(16 * 1024 * 1024))
-            .with_state(Arc::clone(&objects));
+        let base = format!("http://{}/{GENERATION}", listener.local_addr()?);
+        let timeline = Timeline::new(channel.segment_seconds);
+        let rungs = channel.ladder.iter().map(|rung| rung.name.clone());
+        let renditions = rungs.chain([command::AUDIO.to_owned()]).collect();
+        let (events, made) = mpsc::channel(QUEUE);
+        let app = sink::router(Arc::new(Sink::new(timeline, renditions, events)));
         // ffmpeg closes as soon as it has sent: what is on its way still counts.
         let limits = Limits {
             half_close: true,
             ..Limits::default()
         };
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(server::serve(listener, sink, limits, shutdown.clone()));
-        let timeline = Timeline::new(channel.segment_seconds);
+        let server = tokio::spawn(server::serve(listener, app, limits, shutdown.clone()));
+        let keeping = tokio::spawn(keep(made));
         let lock = timeline.next_lock(showrunner_media::epoch::now());
         let encoded = encode(channel, lock, &base, timeline.length().as_secs() * count).await;
         shutdown.cancel();
         // It drains what is on its way.
         let _ = timeout(DRAIN, server).await;
         encoded?;
-        let objects = objects.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let objects = keeping.await.map_err(std::io::Error::other)?;
         let recording = Self {
             channel: SteeringChannel {
                 name: channel.name.clone(),
@@ -104,9 +108,9 @@ impl Recording {
     fn check(&self) -> Result<(), RecordError> {
         let rungs = self.channel.ladder.iter().map(|rung| rung.name.as_str());
         for rendition in rungs.chain([command::AUDIO]) {
-            let there = |number: &u64| self.get(rendition, &format!("seg_{number}.m4s")).is_some();
+            let there = |number: &u64| self.get(rendition, ObjectName::Segment(*number)).is_some();
             let found = (self.first..self.first + self.count).filter(there).count() as u64;
-            if found < self.count || self.get(rendition, "init.mp4").is_none() {
+            if found < self.count || self.get(rendition, ObjectName::Init).is_none() {
                 return Err(RecordError::Short {
                     rendition: rendition.to_owned(),
                     found,
@@ -118,30 +122,24 @@ impl Recording {
     }
 
     /// A segment or initialisation section.
-    pub(crate) fn get(&self, rendition: &str, file: &str) -> Option<Bytes> {
-        // ffmpeg names initialisation sections after their rendition's index.
-        let file = if file == "init.mp4" {
-            let index = self.channel.ladder.iter().position(|rung| rung.name == rendition);
-            format!("init_{}.mp4", index.unwrap_or(self.channel.ladder.len()))
-        } else {
-            file.to_owned()
-        };
-        self.objects
-            .get(&format!("{rendition}/{file}"))
-            .or_else(|| {
-                self.objects
-                    .get(&format!("{rendition}/init_{rendition}.mp4"))
-                    .filter(|_| file.starts_with("init"))
-            })
-            .cloned()
+    pub(crate) fn get(&self, rendition: &str, name: ObjectName) -> Option<Bytes> {
+        self.objects.get(&(rendition.to_owned(), name)).cloned()
     }
 }
 
-async fn store(State(objects): State<Objects>, Path(path): Path<String>, body: Bytes) {
+/// Keeps what the sink passes on, until it is gone.
+async fn keep(mut made: mpsc::Receiver<Event>) -> Objects {
+    let mut objects = Objects::new();
+    while let Some(event) = made.recv().await {
+        match event {
+            Event::Made(made) => {
+                objects.insert((made.rendition, made.name), made.body);
+            }
+            // Where the recording ends it is cut short. If another one is missing, the check will tell.
+            Event::Broken { rendition, error, .. } => eprintln!("{rendition}: {error}"),
+        }
+    }
     objects
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(path, body);
 }
 
 async fn encode(channel: &Channel, lock: Lock, base: &str, seconds: u64) -> Result<(), RecordError> {

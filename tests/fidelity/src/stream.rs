@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
 use showrunner_crds::config::Pathway;
+use showrunner_media::object::ObjectName;
 use showrunner_media::{origin, steering};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -144,19 +145,22 @@ async fn media(
 ) -> Response {
     let (first, last) = stream.listed();
     stream.note(format!("{rendition}/{file}"));
-    if file == "index.m3u8" {
+    let Some(name) = ObjectName::parse(&file) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if name == ObjectName::Playlist {
         let listed: Vec<(u64, bool)> = (first..=last).map(|number| (number, true)).collect();
         let text = origin::playlist::render(stream.recording.timeline, &listed);
         return answer(PLAYLIST, "public, max-age=1", text);
     }
-    let number = file
-        .strip_prefix("seg_")
-        .and_then(|rest| rest.strip_suffix(".m4s"))
-        .and_then(|n| n.parse().ok());
-    if number.is_some_and(|number: u64| number > last) {
+    let number = match name {
+        ObjectName::Segment(number) => Some(number),
+        _ => None,
+    };
+    if number.is_some_and(|number| number > last) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let Some(body) = stream.recording.get(&rendition, &file) else {
+    let Some(body) = stream.recording.get(&rendition, name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     if let Some(number) = number.filter(|_| rendition != showrunner_media::encoder::command::AUDIO) {

@@ -1,14 +1,14 @@
 //! An autoscaler and what it sees, from files.
 
-use std::io::Read;
+use std::path::Path;
 
 use showrunner_autoscaling::explain::{File, InputError, Inputs};
 
 use super::{Subject, note};
-use crate::failure::Failure;
+use crate::{failure::Failure, input};
 
 /// Largest file that is read, in bytes: thousands of pods with all their fields.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// Reads files; `-` is standard input.
 pub(super) fn read(sources: &[String], name: Option<&str>) -> Result<Subject, Failure> {
@@ -53,17 +53,13 @@ fn follows_resources(inputs: &Inputs) -> bool {
 }
 
 fn text(source: &str) -> Result<String, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::invalid(format!("{source}: {error}"));
-    let mut bytes = Vec::new();
-    let read = |reader: &mut dyn Read, bytes: &mut Vec<u8>| reader.take(MAX_BYTES + 1).read_to_end(bytes);
-    if source == "-" {
-        read(&mut std::io::stdin().lock(), &mut bytes).map_err(|error| wrong(&error))?;
-    } else {
-        let mut file = std::fs::File::open(source).map_err(|error| absent(source, &error))?;
-        read(&mut file, &mut bytes).map_err(|error| wrong(&error))?;
-    }
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(wrong(&format!("larger than {} MiB", MAX_BYTES >> 20)));
+    let path = Path::new(source);
+    let bytes = input::bytes(path, MAX_BYTES).map_err(|failure| absent(source, failure))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(Failure::invalid(format!(
+            "{source}: larger than {} MiB",
+            MAX_BYTES >> 20
+        )));
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -73,14 +69,11 @@ fn text(source: &str) -> Result<String, Failure> {
 }
 
 /// Whoever names an autoscaler instead of a file is told how.
-fn absent(source: &str, error: &std::io::Error) -> Failure {
-    let looks_like_a_name = error.kind() == std::io::ErrorKind::NotFound && !source.contains(['.', '/']);
-    let hint = if looks_like_a_name {
-        format!(
-            "\nan autoscaler in a cluster is named with its namespace: showrunner explain hpa -n NAMESPACE {source}"
-        )
-    } else {
-        String::new()
-    };
-    Failure::invalid(format!("{source}: {error}{hint}"))
+fn absent(source: &str, failure: Failure) -> Failure {
+    if source.contains(['.', '/']) || Path::new(source).exists() {
+        return failure;
+    }
+    failure.beside(&Failure::invalid(format!(
+        "an autoscaler in a cluster is named with its namespace: showrunner explain hpa -n NAMESPACE {source}"
+    )))
 }

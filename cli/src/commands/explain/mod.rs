@@ -13,17 +13,13 @@ use showrunner_autoscaling::{
     hpa::Settings,
     project::PodModel,
 };
+use showrunner_crds::platform::Edge;
 
 use crate::{
     args::{ExplainArgs, ExplainSubject, HpaArgs, RampArgs, SettingsArgs},
     failure::Failure,
     output::print,
 };
-
-/// A replica's audience where nobody says: that of an edge of which nothing is said either.
-const VIEWERS_PER_REPLICA: u32 = 1000;
-/// Capacity kept free where nobody says.
-const HEADROOM_PERCENT: u32 = 25;
 
 /// What is to be explained.
 struct Subject {
@@ -93,20 +89,22 @@ fn project(args: &RampArgs, subject: &Subject) -> Result<Option<Project>, Failur
         .map(|usage| usage.window)
         .max()
         .filter(jiff::SignedDuration::is_positive);
+    // Where nothing is said of a replica, it is taken for an edge of which nothing is said either.
+    let known = subject.capacity.unwrap_or_else(|| {
+        let edge = Edge::default();
+        Capacity {
+            viewers_per_replica: edge.viewers_per_replica,
+            headroom_percent: edge.autoscaling.headroom_percent,
+        }
+    });
     Ok(Some(Project {
         per_second,
         rises_for,
         initial: args.viewers,
         model: PodModel {
             capacity: Capacity {
-                viewers_per_replica: args
-                    .viewers_per_replica
-                    .or(subject.capacity.map(|capacity| capacity.viewers_per_replica))
-                    .unwrap_or(VIEWERS_PER_REPLICA),
-                headroom_percent: args
-                    .headroom
-                    .or(subject.capacity.map(|capacity| capacity.headroom_percent))
-                    .unwrap_or(HEADROOM_PERCENT),
+                viewers_per_replica: args.viewers_per_replica.unwrap_or(known.viewers_per_replica),
+                headroom_percent: args.headroom.unwrap_or(known.headroom_percent),
             },
             saturation_percent: args.saturation,
             start: args.pod_start,

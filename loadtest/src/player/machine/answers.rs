@@ -133,14 +133,14 @@ impl Player {
     }
 
     pub(super) fn start_media(&mut self) {
-        let now = self.now;
+        let (now, open) = (self.now, self.now + self.settings.device.open);
         let listed = self.playing().map_or(0, |pathway| pathway.first_listed);
         self.bandwidth
             .expect(listed.min(self.settings.initial_bandwidth_max) as f64);
         self.rung = abr::first(self.rungs(), self.bandwidth.estimate());
         if let Some(rung) = self.rungs().get(self.rung).cloned() {
-            self.video = Some(Track::new(rung.video, now));
-            self.audio = rung.audio.map(|uri| Track::new(uri, now));
+            self.video = Some(Track::new(rung.video, open));
+            self.audio = rung.audio.map(|uri| Track::new(uri, open));
         }
         if self.pathways.server.is_some() {
             self.steering = Job::due_at(now);

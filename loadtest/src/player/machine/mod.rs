@@ -122,6 +122,8 @@ pub struct Player {
     forced: bool,
     cycles: u8,
     switched_at: Option<Duration>,
+    /// When the first picture will show.
+    first_frame: Option<Duration>,
     video: Option<Track>,
     audio: Option<Track>,
     outstanding: Vec<(FetchId, Purpose)>,
@@ -161,6 +163,7 @@ impl Player {
             forced: false,
             cycles: 0,
             switched_at: None,
+            first_frame: None,
             video: None,
             audio: None,
             outstanding: Vec::new(),
@@ -274,6 +277,10 @@ impl Player {
             return;
         }
         let first = self.clock.state() == PlaybackState::Starting;
+        let (now, wait) = (self.now, self.settings.device.first_frame);
+        if first && *self.first_frame.get_or_insert(now + wait) > now {
+            return;
+        }
         if let Some(waited) = self.clock.play() {
             let (ms, pathway) = (millis(waited), Arc::clone(&self.pathway));
             self.report(if first {
@@ -301,9 +308,13 @@ impl Player {
                     wakes[6] = self.segment_due(TrackKind::Audio);
                 }
                 wakes[8] = self.watched.map(|watched| watched.look);
-                if self.clock.state() == PlaybackState::Playing {
-                    wakes[7] = Some(self.now + self.buffered());
-                    wakes[9] = self.doubt_due();
+                match self.clock.state() {
+                    PlaybackState::Playing => {
+                        wakes[7] = Some(self.now + self.buffered());
+                        wakes[9] = self.doubt_due();
+                    }
+                    PlaybackState::Starting => wakes[7] = self.first_frame.filter(|at| *at > self.now),
+                    PlaybackState::Stalled | PlaybackState::Ended => {}
                 }
             }
         }

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use url::Url;
 
 use super::{Identity, Player};
-use crate::player::{Action, Event, Failure, Fetch, Fetched, PlaybackState, PlayerSettings};
+use crate::player::{Action, Device, Event, Failure, Fetch, Fetched, PlaybackState, PlayerSettings};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEnd, SessionEvent};
 
 const SEGMENT: Duration = Duration::from_secs(2);
@@ -383,6 +383,28 @@ fn everything_down_is_fatal_after_the_grace_and_not_before() {
         .filter(|fetch| fetch.class == RequestClass::Playlist)
         .count();
     assert!(requests < 100, "retries back off: {requests}");
+}
+
+#[test]
+fn what_the_device_takes_comes_on_top() {
+    let startup = |open: u64, first_frame: u64| {
+        let mut simulation = Simulation::new(1, Some("east"), vec![]);
+        simulation.player.settings = Arc::new(PlayerSettings {
+            device: Device {
+                open: Duration::from_millis(open),
+                first_frame: Duration::from_millis(first_frame),
+            },
+            ..PlayerSettings::default()
+        });
+        let end = simulation.run(s(60));
+        assert_eq!((end.started, end.stalls, end.skipped_ms), (true, 0, 0), "{end:?}");
+        end.startup_ms
+    };
+    let network = startup(0, 0);
+    assert_eq!(startup(0, 700), network + 700);
+    let both = startup(300, 700);
+    // What is asked for later may take a little longer or shorter.
+    assert!((network + 950..network + 1050).contains(&both), "{network} {both}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl PodContext {
         };
         let state = PodState {
             started_at: Timestamp::now(),
-            pod_ip: Some(facts.pod_ip),
+            pod_ip: Some(agent.config.network.reported.outward(facts.pod_ip)),
             host_ip: facts.host_ip,
             init: spec
                 .init_containers

@@ -35,6 +35,7 @@ pub use events::{EventKind, Recorder};
 pub use expand::expand;
 pub use groups::reap_stale;
 pub use images::{ImageError, ImageTable};
+pub use node::KUBELET_PORT;
 pub use probe::{ProbeState, ProbeTiming, Verdict};
 pub use spawn::{SpawnRequest, Spawned, Spawner};
 pub use translate::{Translation, references};

@@ -3,7 +3,9 @@
 use super::config::{NodeConfig, RuntimeConfig};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, NodeSystemInfo};
+use k8s_openapi::api::core::v1::{
+    DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSystemInfo,
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -15,6 +17,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 const LEASES: &str = "kube-node-lease";
+/// Where Kubernetes' own API server looks for a node's agent. Nobody listens there: see the sandbox's egress.
+pub const KUBELET_PORT: i32 = 10250;
 /// A heartbeat that failed is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Heartbeats between two reports of the unchanged status.
@@ -151,6 +155,7 @@ async fn report(client: &Client, config: &NodeConfig, since: Timestamp) -> Resul
     };
     let patch = json!({"status": {
         "capacity": quantities, "allocatable": quantities, "conditions": conditions, "addresses": addresses, "nodeInfo": info,
+        "daemonEndpoints": NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: KUBELET_PORT }) },
     }});
     api.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch))
         .await

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::runtime::reflector::{Lookup, Store};
+use kube::runtime::reflector::{Lookup, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
 use nix::sys::signal::Signal;
@@ -182,6 +182,21 @@ impl NodeRuntime {
         node.stop.cancel();
         self.wake.notify_one();
         true
+    }
+
+    /// Whether there is such a node, and it has not been killed.
+    pub fn has_node(&self, name: &str) -> bool {
+        self.nodes().contains_key(name)
+    }
+
+    /// The names of the nodes.
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes().keys().cloned().collect()
+    }
+
+    /// A pod, as the API server last told it.
+    pub fn pod(&self, pod: &PodKey) -> Option<Arc<Pod>> {
+        self.agent.pods.get(&ObjectRef::new(&pod.name).within(&pod.namespace))
     }
 
     /// The network.

@@ -95,7 +95,7 @@ impl ContainerRecord {
 pub(super) struct PodState {
     /// When the agent took it on.
     pub started_at: Timestamp,
-    /// Its address.
+    /// Its address, as the API server is told it.
     pub pod_ip: Option<Ipv4Addr>,
     /// Its node's address.
     pub host_ip: Ipv4Addr,

@@ -9,6 +9,7 @@ mod connection;
 mod fault;
 mod listener;
 mod pump;
+mod reported;
 mod shaper;
 mod state;
 mod table;
@@ -18,6 +19,7 @@ mod watch;
 pub use bucket::TokenBucket;
 pub use fault::{Effective, FaultRule, FaultSet, Impairment, PeerSet, RateLimit};
 pub use listener::Balance;
+pub use reported::ReportedAddresses;
 pub use shaper::{Loss, Shaper, draw_loss};
 pub use state::PodLimits;
 pub use table::{Backend, ServiceEntry, ServiceTable};
@@ -54,6 +56,8 @@ pub struct NetworkConfig {
     pub balance: Balance,
     /// Idle time that a bandwidth limit lets through at once.
     pub burst: Duration,
+    /// How the API server is told the addresses of pods.
+    pub reported: ReportedAddresses,
 }
 
 impl Default for NetworkConfig {
@@ -66,6 +70,7 @@ impl Default for NetworkConfig {
             max_connections: 8192,
             balance: Balance::default(),
             burst: Duration::from_millis(50),
+            reported: ReportedAddresses::default(),
         }
     }
 }
@@ -360,6 +365,22 @@ impl Network {
     /// Opens a connection to a port of a pod, as `from` would see it: partitions make it hang and fail, latency and
     /// limits apply.
     pub async fn dial(&self, from: Peer, pod: &PodKey, port: u16) -> io::Result<TcpStream> {
+        let (server, to) = self.open(&from, pod, port).await?;
+        let conditions = self.0.state.current();
+        if self.0.state.way(&conditions, &from, &to).is_clear() && self.0.state.way(&conditions, &to, &from).is_clear()
+        {
+            return Ok(server);
+        }
+        self.relayed(server, from, to).await
+    }
+
+    /// The same for a connection that is kept for later requests: it meets faults that come in force meanwhile, too.
+    pub async fn dial_lasting(&self, from: Peer, pod: &PodKey, port: u16) -> io::Result<TcpStream> {
+        let (server, to) = self.open(&from, pod, port).await?;
+        self.relayed(server, from, to).await
+    }
+
+    async fn open(&self, from: &Peer, pod: &PodKey, port: u16) -> io::Result<(TcpStream, Peer)> {
         let ip = self.0.pod_ip(pod).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
@@ -367,12 +388,12 @@ impl Network {
             )
         })?;
         let to = Peer::Pod(pod.clone());
-        let server = connection::open(&self.0, &from, &to, ip, port).await?;
-        let conditions = self.0.state.current();
-        if self.0.state.way(&conditions, &from, &to).is_clear() && self.0.state.way(&conditions, &to, &from).is_clear()
-        {
-            return Ok(server);
-        }
+        let server = connection::open(&self.0, from, &to, ip, port).await?;
+        Ok((server, to))
+    }
+
+    /// A stream whose bytes pass through whatever is in force between the two.
+    async fn relayed(&self, server: TcpStream, from: Peer, to: Peer) -> io::Result<TcpStream> {
         let Ok(permit) = Arc::clone(&self.0.slots).try_acquire_owned() else {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections"));
         };
@@ -393,6 +414,11 @@ impl Network {
             drop(permit);
         });
         Ok(near)
+    }
+
+    /// The pod at an address that the API server knows.
+    pub fn pod_reported_at(&self, address: Ipv4Addr) -> Option<PodKey> {
+        self.0.pod_at(self.0.config.reported.inward(address)?)
     }
 
     /// The address of a pod.

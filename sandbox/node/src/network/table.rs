@@ -1,5 +1,6 @@
 //! Services and their endpoints, as a pure table the proxies look things up in.
 
+use super::ReportedAddresses;
 use crate::key::{PodKey, ServiceKey};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -44,8 +45,8 @@ pub struct ServiceTable {
 }
 
 impl ServiceTable {
-    /// The table that these Services and EndpointSlices describe.
-    pub fn build(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Self {
+    /// The table that these Services and EndpointSlices describe; `reported` is how the slices speak of pods.
+    pub fn build(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>], reported: ReportedAddresses) -> Self {
         let mut by_service: BTreeMap<ServiceKey, Vec<&EndpointSlice>> = BTreeMap::new();
         for slice in slices {
             let labels = slice.metadata.labels.as_ref();
@@ -64,7 +65,7 @@ impl ServiceTable {
             .filter_map(|service| {
                 let key = ServiceKey::new(service.metadata.namespace.clone()?, service.metadata.name.clone()?);
                 let slices = by_service.get(&key).map_or(&[][..], Vec::as_slice);
-                Some((key, entry(service, slices)))
+                Some((key, entry(service, slices, reported)))
             })
             .collect();
         Self { services }
@@ -104,7 +105,7 @@ fn loopback(text: &str) -> Option<Ipv4Addr> {
     text.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_loopback)
 }
 
-fn entry(service: &Service, slices: &[&EndpointSlice]) -> ServiceEntry {
+fn entry(service: &Service, slices: &[&EndpointSlice], reported: ReportedAddresses) -> ServiceEntry {
     let spec = service.spec.as_ref();
     let publish_all = spec.and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
     let cluster_ips = spec
@@ -133,7 +134,7 @@ fn entry(service: &Service, slices: &[&EndpointSlice]) -> ServiceEntry {
                 let number = u16::try_from(port.port).ok()?;
                 Some((
                     number,
-                    backends(slices, port.name.as_deref().unwrap_or(""), publish_all),
+                    backends(slices, port.name.as_deref().unwrap_or(""), publish_all, reported),
                 ))
             })
             .collect(),
@@ -144,7 +145,12 @@ fn entry(service: &Service, slices: &[&EndpointSlice]) -> ServiceEntry {
 }
 
 /// Ready endpoints; when there are none, those that still serve while they terminate (as kube-proxy does).
-fn backends(slices: &[&EndpointSlice], port_name: &str, publish_all: bool) -> Vec<Backend> {
+fn backends(
+    slices: &[&EndpointSlice],
+    port_name: &str,
+    publish_all: bool,
+    reported: ReportedAddresses,
+) -> Vec<Backend> {
     let mut ready = Vec::new();
     let mut terminating = Vec::new();
     for slice in slices {
@@ -161,7 +167,7 @@ fn backends(slices: &[&EndpointSlice], port_name: &str, publish_all: bool) -> Ve
             let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
             let serving = conditions.and_then(|c| c.serving).unwrap_or(is_ready);
             let is_terminating = conditions.and_then(|c| c.terminating).unwrap_or(false);
-            let found = endpoint_backends(slice, endpoint, port);
+            let found = endpoint_backends(slice, endpoint, port, reported);
             if is_ready || publish_all {
                 ready.extend(found);
             } else if serving && is_terminating {
@@ -179,6 +185,7 @@ fn endpoint_backends<'a>(
     slice: &'a EndpointSlice,
     endpoint: &'a Endpoint,
     port: u16,
+    reported: ReportedAddresses,
 ) -> impl Iterator<Item = Backend> + 'a {
     let pod = endpoint
         .target_ref
@@ -191,7 +198,7 @@ fn endpoint_backends<'a>(
     endpoint
         .addresses
         .iter()
-        .filter_map(|address| loopback(address))
+        .filter_map(move |address| reported.inward(address.parse().ok()?))
         .map(move |ip| Backend {
             ip,
             port,
@@ -205,6 +212,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    const LOOPBACK: ReportedAddresses = ReportedAddresses::Loopback;
 
     fn service(publish_all: bool) -> Arc<Service> {
         Arc::new(
@@ -248,7 +257,7 @@ mod tests {
             endpoint(2, false, false, false),
             endpoint(3, false, true, true)
         ]))];
-        let table = ServiceTable::build(&[service(false)], &slices);
+        let table = ServiceTable::build(&[service(false)], &slices, LOOPBACK);
         assert_eq!(ips(&table), [1]);
         let entry = &table.services[&ServiceKey::new("ns", "web")];
         assert_eq!(entry.cluster_ips, [Ipv4Addr::new(127, 20, 0, 5)]);
@@ -266,7 +275,7 @@ mod tests {
             endpoint(1, true, true, false),
             endpoint(2, false, false, false)
         ]))];
-        assert_eq!(ips(&ServiceTable::build(&[service(true)], &slices)), [1, 2]);
+        assert_eq!(ips(&ServiceTable::build(&[service(true)], &slices, LOOPBACK)), [1, 2]);
     }
 
     #[test]
@@ -275,7 +284,7 @@ mod tests {
             endpoint(2, false, false, true),
             endpoint(3, false, true, true)
         ]))];
-        assert_eq!(ips(&ServiceTable::build(&[service(false)], &slices)), [3]);
+        assert_eq!(ips(&ServiceTable::build(&[service(false)], &slices, LOOPBACK)), [3]);
     }
 
     #[test]
@@ -284,9 +293,23 @@ mod tests {
             endpoint(1, true, true, false),
             endpoint(2, true, true, false)
         ]))];
-        let table = ServiceTable::build(&[service(false)], &slices);
+        let table = ServiceTable::build(&[service(false)], &slices, LOOPBACK);
         let found = table.backends(&ServiceKey::new("ns", "web"), 80, Some("web-2"));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].pod, Some(PodKey::new("ns", "web-2")));
+    }
+
+    /// Under an API server that refuses loopback addresses, slices name others, and Services keep theirs.
+    #[test]
+    fn reported_addresses_are_translated_back() {
+        let mut other = endpoint(1, true, true, false);
+        other["addresses"] = json!(["10.10.0.1"]);
+        let slices = [slice(&json!([other]))];
+        let private = ServiceTable::build(&[service(false)], &slices, ReportedAddresses::Private);
+        let key = ServiceKey::new("ns", "web");
+        assert_eq!(private.backends(&key, 80, None)[0].ip, Ipv4Addr::new(127, 10, 0, 1));
+        assert_eq!(private.services[&key].cluster_ips, [Ipv4Addr::new(127, 20, 0, 5)]);
+        let plain = ServiceTable::build(&[service(false)], &slices, LOOPBACK);
+        assert!(plain.backends(&key, 80, None).is_empty());
     }
 }

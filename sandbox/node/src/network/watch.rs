@@ -50,7 +50,8 @@ pub(super) async fn follow(network: Network, client: Client, stop: CancellationT
         if listed != (true, true) {
             continue;
         }
-        let failed = network.set_services(ServiceTable::build(&services.state(), &slices.state()));
+        let table = ServiceTable::build(&services.state(), &slices.state(), network.0.config.reported);
+        let failed = network.set_services(table);
         if failed.len() != failing {
             for taken in &failed {
                 tracing::warn!(%taken, "trying again");
