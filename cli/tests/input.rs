@@ -300,7 +300,10 @@ fn what_a_patch_makes_of_the_platform_is_held_to_its_schema() {
     for control in ["control-autoscaling-frozen", "control-steering-off", "encoder-loss"] {
         let from = repository().join(format!("scenarios/{control}.yaml"));
         fs::copy(from, desk.path("control.yaml")).unwrap();
-        let output = desk.run(&["drill", "control.yaml", "--platform", "cinema.yaml", "--dry-run"], b"");
+        let output = desk.run(
+            &["drill", "control.yaml", "--platform", "cinema.yaml", "--dry-run"],
+            b"",
+        );
         assert_eq!(output.status.code(), Some(0), "{control}: {}", text(&output.stderr));
     }
 }

@@ -34,7 +34,9 @@ fn up(kubeconfig: &Path) -> (Running, Said) {
             .unwrap(),
     );
     let said = follow(up.0.stdout.take().unwrap());
-    until(LONG, "the platform", || said.contains("Ctrl-C takes it down").then_some(()));
+    until(LONG, "the platform", || {
+        said.contains("Ctrl-C takes it down").then_some(())
+    });
     (up, said)
 }
 
@@ -55,7 +57,11 @@ fn killed_in_the_middle(kubeconfig: &Path, out: &Path) -> String {
     let said = follow(drill.0.stderr.take().unwrap());
     let journal = out.join("journal.jsonl");
     until(LONG, "the fault", || {
-        assert!(matches!(drill.0.try_wait(), Ok(None)), "the drill ended: {}", said.text());
+        assert!(
+            matches!(drill.0.try_wait(), Ok(None)),
+            "the drill ended: {}",
+            said.text()
+        );
         let text = std::fs::read_to_string(&journal).ok()?;
         text.contains("\"stage\":\"injected\"").then_some(())
     });
@@ -78,7 +84,8 @@ async fn drill(client: &Client, name: &str) -> DrillStatus {
 }
 
 fn finished(status: &DrillStatus) -> bool {
-    let undone = |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.type_ == UNDONE && c.status == "True";
+    let undone =
+        |c: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| c.type_ == UNDONE && c.status == "True";
     status.finished() && !status.journal.is_empty() && status.conditions.iter().any(undone)
 }
 
@@ -91,7 +98,9 @@ fn a_drill_that_was_killed_is_undone_by_a_person_and_by_the_operator() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = runtime.block_on(async {
         let file = Kubeconfig::read_from(&kubeconfig).unwrap();
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+            .await
+            .unwrap();
         Client::try_from(config).unwrap()
     });
 
@@ -102,7 +111,12 @@ fn a_drill_that_was_killed_is_undone_by_a_person_and_by_the_operator() {
     assert_eq!(status.phase, Some(DrillPhase::Running), "it was killed");
     let undone = undo(&kubeconfig, &[first.to_str().unwrap()]);
     let told = String::from_utf8_lossy(&undone.stdout).into_owned();
-    assert_eq!(undone.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&undone.stderr));
+    assert_eq!(
+        undone.status.code(),
+        Some(0),
+        "{told}{}",
+        String::from_utf8_lossy(&undone.stderr)
+    );
     assert!(told.contains("eu-lost undone: NetworkChaos"), "{told}");
     assert!(finished(&runtime.block_on(drill(&client, &name))));
     let again = undo(&kubeconfig, &[&name, "-n", "cinema", "--json"]);
@@ -117,9 +131,17 @@ fn a_drill_that_was_killed_is_undone_by_a_person_and_by_the_operator() {
     until(FINISHED, "the operator", || {
         finished(&runtime.block_on(drill(&client, &name))).then_some(())
     });
-    println!("the operator had undone it {:.0} s after the kill", killed.elapsed().as_secs_f64());
+    println!(
+        "the operator had undone it {:.0} s after the kill",
+        killed.elapsed().as_secs_f64()
+    );
     let proved = undo(&kubeconfig, &[second.to_str().unwrap()]);
-    assert_eq!(proved.status.code(), Some(0), "{}", String::from_utf8_lossy(&proved.stdout));
+    assert_eq!(
+        proved.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&proved.stdout)
+    );
 
     // Another cluster's journal proves nothing.
     let journal = second.join("journal.jsonl");

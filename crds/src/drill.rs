@@ -129,7 +129,8 @@ impl JsonSchema for Undo {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let named = |description: &str| json_schema!({ "type": "string", "maxLength": 253, "description": description });
+        let named =
+            |description: &str| json_schema!({ "type": "string", "maxLength": 253, "description": description });
         json_schema!({
             "type": "object",
             "description": "How to take it back.",
@@ -256,7 +257,11 @@ mod tests {
             entry(1, Injected),
         ];
         assert_eq!(numbers(&outstanding(&journal)), [2, 0]);
-        assert_eq!(merged(&journal)[1].stage, Undone, "a record that lags behind takes nothing back");
+        assert_eq!(
+            merged(&journal)[1].stage,
+            Undone,
+            "a record that lags behind takes nothing back"
+        );
     }
 
     #[test]

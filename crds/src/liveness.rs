@@ -69,7 +69,10 @@ mod tests {
     #[test]
     fn a_runner_is_gone_when_its_lease_was_not_seen_to_change_for_its_duration() {
         let mut seen = Liveness::default();
-        let mut left = |version, seconds| seen.look(Some(&lease(version, "a")), Duration::from_secs(seconds)).as_secs();
+        let mut left = |version, seconds| {
+            seen.look(Some(&lease(version, "a")), Duration::from_secs(seconds))
+                .as_secs()
+        };
         assert_eq!(left("1", 100), 30);
         assert_eq!(left("1", 129), 1);
         assert_eq!(left("2", 129), 30, "it was renewed");

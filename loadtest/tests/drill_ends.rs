@@ -33,8 +33,13 @@ async fn play(behaviour: Behaviour, dir: &Path) -> (Verdict, bool) {
     for file in ["verdict.json", "junit.xml", "summary.md", "report.html"] {
         assert!(dir.join(file).exists(), "{file}");
     }
-    let status = &stub.drill()["status"];
-    assert_eq!(status["phase"] == "Done", verdict.undone, "the Drill says it too: {status}");
+    let drill = stub.drill().await;
+    let status = &drill["status"];
+    assert_eq!(
+        status["phase"] == "Done",
+        verdict.undone,
+        "the Drill says it too: {status}"
+    );
     let journal = status["journal"].as_array().cloned().unwrap_or_default();
     let on_disk = read_journal(&dir.join("journal.jsonl")).unwrap_or_default();
     let numbers: std::collections::BTreeSet<u32> = on_disk.iter().map(|entry| entry.id).collect();

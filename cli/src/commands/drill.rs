@@ -95,17 +95,18 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
 fn timeline(args: &DrillArgs, scenario: &Scenario, platform: &StreamingPlatform) -> Result<Timeline, Failure> {
     let invalid = |e: PlanError| Failure::invalid(format!("{}: {e}", args.scenario.display()));
     let timeline = plan::plan(&scenario.spec, &platform.spec, args.seed).map_err(invalid)?;
-    let place = if args.on_cluster() { Place::Cluster } else { Place::Sandbox };
+    let place = if args.on_cluster() {
+        Place::Cluster
+    } else {
+        Place::Sandbox
+    };
     preflight::fits(&timeline, &scenario.spec, &platform.spec, &args.limits.terms(place)).map_err(invalid)?;
     Ok(timeline)
 }
 
 /// The folder of the run, without what an earlier run has left in it.
 fn folder(args: &DrillArgs, run: &str) -> Result<PathBuf, Failure> {
-    let dir = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("target/drills").join(run));
+    let dir = args.out.clone().unwrap_or_else(|| Path::new("target/drills").join(run));
     std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
     for stale in STALE {
         match std::fs::remove_file(dir.join(stale)) {

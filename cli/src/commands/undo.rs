@@ -44,7 +44,9 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
         };
-        let report = undo(&client, source, &Settings::default(), &say).await.map_err(|e| failed(&e))?;
+        let report = undo(&client, source, &Settings::default(), &say)
+            .await
+            .map_err(|e| failed(&e))?;
         let outcome = if report.proved { "undone" } else { "NOT PROVED" };
         say(&format!("{}: {outcome}: {}", report.run, report.summary()));
         reports.push(report);

@@ -84,7 +84,11 @@ pub(super) async fn journal(drill: &Drill, record: &Arc<Record>) -> Result<Journ
     let uid = namespace_uid(&drill.client, namespace).await.ok().flatten();
     let uid = uid.filter(|uid| !uid.is_empty());
     let origin = Origin::new(&drill.run, namespace, &drill.subject.platform, uid);
-    Ok(Journal::create(&drill.dir.join(JOURNAL), &origin, Some(record.clone()))?)
+    Ok(Journal::create(
+        &drill.dir.join(JOURNAL),
+        &origin,
+        Some(record.clone()),
+    )?)
 }
 
 /// States how far the run is. It is for people: a failure to state it is no reason to stop.

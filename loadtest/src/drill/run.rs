@@ -95,7 +95,19 @@ async fn staged(
         detail: before.detail.clone(),
     });
     let outcome = match allowed {
-        Ok(()) => perform(drill, timeline, &recorder, watchdog, before.snapshot, origin, halt, &record).await,
+        Ok(()) => {
+            perform(
+                drill,
+                timeline,
+                &recorder,
+                watchdog,
+                before.snapshot,
+                origin,
+                halt,
+                &record,
+            )
+            .await
+        }
         Err(error) => Err(error),
     };
     conclude(drill, (writer, recorder), outcome, stop).await

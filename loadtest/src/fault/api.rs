@@ -5,10 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use chaos_mesh_rs::{injected, kinds::Experiment as Chaos};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, Resource,
-    api::PostParams,
-};
+use kube::{Api, Client, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;

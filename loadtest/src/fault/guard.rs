@@ -103,7 +103,10 @@ mod tests {
         let guard = Guard::default();
         assert!(take(&guard, &[("eu", 2), ("us", 1)], "eu"));
         assert!(guard.others_serve(&snapshot(&[("eu", 0), ("us", 1)])));
-        assert!(!guard.others_serve(&snapshot(&[("eu", 2), ("us", 0)])), "what is lost serves nobody");
+        assert!(
+            !guard.others_serve(&snapshot(&[("eu", 2), ("us", 0)])),
+            "what is lost serves nobody"
+        );
     }
 
     #[test]

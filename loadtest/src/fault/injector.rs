@@ -167,7 +167,11 @@ impl Injector {
         }
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.subject.namespace);
         let wanted = ListParams::default().labels(&format!("{}={}", labels::PLATFORM, self.subject.platform));
-        let live: Vec<Target> = api::ask(pods.list(&wanted)).await?.iter().filter_map(Target::of).collect();
+        let live: Vec<Target> = api::ask(pods.list(&wanted))
+            .await?
+            .iter()
+            .filter_map(Target::of)
+            .collect();
         fresh.retain(|(uid, _)| live.iter().any(|target| &target.uid == uid));
         let uids: Vec<String> = fresh.iter().map(|(uid, _)| uid.clone()).collect();
         let instead = !lasting(&planned.fault.action);
@@ -298,8 +302,8 @@ impl Injector {
         let pods: Vec<String> = fresh.iter().map(|(_, name)| name.clone()).collect();
         let lasts = Duration::from_millis(planned.undo_ms - planned.inject_ms);
         let owner = self.journal.record().map(|record| record.owner());
-        let experiment = experiment(&planned.fault.action, &name, &self.subject.namespace, &pods, lasts)
-            .of_run(&self.run, owner);
+        let experiment =
+            experiment(&planned.fault.action, &name, &self.subject.namespace, &pods, lasts).of_run(&self.run, owner);
         let entry = self.journal.intent(&planned.fault.name, experiment.undo()).await?;
         entries.push(entry.clone());
         let now = Instant::now();

@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-pub use showrunner_crds::drill::{JournalEntry as Entry, JournalStage as Stage, Undo, outstanding};
 use showrunner_crds::drill::MAX_JOURNAL;
+pub use showrunner_crds::drill::{JournalEntry as Entry, JournalStage as Stage, Undo, outstanding};
 use tracing::warn;
 
 use crate::record::{Record, RecordError};
@@ -314,8 +314,16 @@ mod tests {
     async fn numbers_go_on_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let first = Journal::open(&path).unwrap().intent("f", Undo::SelfHealing).await.unwrap();
-        let second = Journal::open(&path).unwrap().intent("f", Undo::SelfHealing).await.unwrap();
+        let first = Journal::open(&path)
+            .unwrap()
+            .intent("f", Undo::SelfHealing)
+            .await
+            .unwrap();
+        let second = Journal::open(&path)
+            .unwrap()
+            .intent("f", Undo::SelfHealing)
+            .await
+            .unwrap();
         assert_eq!((first.id, second.id), (0, 1));
     }
 
@@ -358,7 +366,10 @@ mod tests {
         let path = dir.path().join("journal.jsonl");
         let journal = Journal::open(&path).unwrap();
         journal.lines().next = MAX_JOURNAL as u32;
-        assert!(matches!(journal.intent("f", delete("a")).await, Err(JournalError::Full)));
+        assert!(matches!(
+            journal.intent("f", delete("a")).await,
+            Err(JournalError::Full)
+        ));
         assert!(read(&path).unwrap().is_empty());
     }
 

@@ -18,9 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Experiment, FaultError, Injector, Journal, Undo,
+    Experiment, FaultError, Injector, Journal, UNDO_WITHIN, Undo,
     api::{self, Patience},
-    experiment, outstanding, read_journal,
+    experiment, outstanding, read_journal, take_back_all,
 };
 use crate::{
     evidence::Writer,
@@ -32,6 +32,12 @@ type Answers = fn(&Method, &str) -> Option<(StatusCode, String)>;
 
 /// A client whose questions `answers` answers; `None` never does.
 fn client(answers: Answers) -> (Client, Arc<Mutex<BTreeSet<String>>>) {
+    client_of(answers)
+}
+
+fn client_of(
+    answers: impl Fn(&Method, &str) -> Option<(StatusCode, String)> + Clone + Send + 'static,
+) -> (Client, Arc<Mutex<BTreeSet<String>>>) {
     let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -195,4 +201,29 @@ async fn a_sweep_takes_back_what_the_journal_says_is_left() {
     writer.finish().await.unwrap();
     let evidence = std::fs::read_to_string(dir.path().join("evidence.jsonl")).unwrap();
     assert!(evidence.contains(r#""name":"died","stage":"undone""#), "{evidence}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_goes_on_until_its_deadline_while_the_api_fails() {
+    for (well_after, undone) in [(80, true), (100, false)] {
+        let began = Instant::now();
+        let (client, _) = client_of(move |_, _| {
+            let failing = began.elapsed() < Duration::from_secs(well_after);
+            let busy = (StatusCode::SERVICE_UNAVAILABLE, "try again later".to_owned());
+            Some(if failing { busy } else { missing() })
+        });
+        let entry = super::Entry {
+            id: 0,
+            fault: "f".into(),
+            stage: super::Stage::Injected,
+            undo: lost().undo(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let entries = [entry];
+        let outcomes = take_back_all(&client, "night-1", &entries, UNDO_WITHIN, async |_| Ok(())).await;
+        assert_eq!(outcomes[0].1.is_ok(), undone, "{:?}", outcomes[0].1);
+        let took = began.elapsed();
+        let least = Duration::from_secs(well_after).min(UNDO_WITHIN);
+        assert!(took >= least && took < UNDO_WITHIN + Duration::from_secs(1), "{took:?}");
+    }
 }

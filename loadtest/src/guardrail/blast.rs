@@ -106,7 +106,10 @@ impl Ledger {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut own = held.get(fault).filter(|_| !instead).cloned().unwrap_or_default();
         own.extend(live.iter().filter(|target| fresh.contains(&target.uid)).cloned());
-        let others = held.iter().filter(|(name, _)| *name != fault).flat_map(|(_, pods)| pods);
+        let others = held
+            .iter()
+            .filter(|(name, _)| *name != fault)
+            .flat_map(|(_, pods)| pods);
         let touched: BTreeSet<&Target> = others.chain(&own).collect();
         self.limits.hold(&touched, live)?;
         held.insert(fault.to_owned(), own);
@@ -126,7 +129,11 @@ impl Limits {
             && regions.len() > most as usize
         {
             let names: Vec<&str> = regions.into_iter().collect();
-            let why = format!("{} regions would be touched at a time ({}), at most {most} may", names.len(), names.join(", "));
+            let why = format!(
+                "{} regions would be touched at a time ({}), at most {most} may",
+                names.len(),
+                names.join(", ")
+            );
             return Err(Tripped::new(Guardrail::MaxRegions, why));
         }
         let roles: BTreeSet<&str> = touched.iter().map(|target| target.role.as_str()).collect();
@@ -139,7 +146,8 @@ impl Limits {
             // A pod that was killed is no longer there, and counts: so the share may be above 100 %.
             if taken * 100 > all * self.pod_percent as usize {
                 let most = self.pod_percent;
-                let why = format!("{taken} of {all} running {role} pods would be touched at a time, at most {most} % may");
+                let why =
+                    format!("{taken} of {all} running {role} pods would be touched at a time, at most {most} % may");
                 return Err(Tripped::new(Guardrail::MaxPodPercent, why));
             }
         }
@@ -186,7 +194,11 @@ fn regions<'a>(fault: &PlannedFault, platform: &'a StreamingPlatformSpec) -> Vec
             && (!service || region.roles.contains(&Role::Services))
     });
     // A few pods drawn from all regions may well be of one.
-    let most = if named.is_none() && fault.blast.count.is_some() { 1 } else { usize::MAX };
+    let most = if named.is_none() && fault.blast.count.is_some() {
+        1
+    } else {
+        usize::MAX
+    };
     touched.take(most).map(|region| region.name.as_str()).collect()
 }
 
@@ -227,34 +239,54 @@ mod tests {
         assert!(ledger.claim("a", &uids(&["eu-edge-0"]), &live, false).is_ok());
         let refused = ledger.claim("b", &uids(&["us-edge-0"]), &live, false).unwrap_err();
         assert_eq!(refused.guardrail, Guardrail::MaxRegions);
-        assert!(refused.why.contains("2 regions") && refused.why.contains("eu, us"), "{refused}");
+        assert!(
+            refused.why.contains("2 regions") && refused.why.contains("eu, us"),
+            "{refused}"
+        );
         ledger.release("a");
         assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
         let all = self::ledger(Some(1), 100).claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false);
         assert!(all.is_err(), "one fault in two regions");
-        assert!(self::ledger(None, 100).claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false).is_ok());
+        assert!(
+            self::ledger(None, 100)
+                .claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .is_ok()
+        );
     }
 
     #[test]
     fn pods_that_come_are_counted_again() {
         let ledger = ledger(None, 50);
         let mut live = pods(&["eu-edge-0", "us-edge-0", "us-origin-0"]);
-        assert!(ledger.claim("lost", &uids(&["eu-edge-0"]), &live, false).is_ok(), "1 of 2");
+        assert!(
+            ledger.claim("lost", &uids(&["eu-edge-0"]), &live, false).is_ok(),
+            "1 of 2"
+        );
         // The autoscaler adds edges where they are lost.
         live.extend(pods(&["eu-edge-1"]));
         let refused = ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).unwrap_err();
         assert_eq!(refused.guardrail, Guardrail::MaxPodPercent);
         assert!(refused.why.contains("2 of 3 running edge pods"), "{refused}");
         live.extend(pods(&["us-edge-1"]));
-        assert!(ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).is_ok(), "2 of 4");
-        assert!(ledger.claim("o", &uids(&["us-origin-0"]), &live, false).is_err(), "1 of 1 origin");
+        assert!(
+            ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).is_ok(),
+            "2 of 4"
+        );
+        assert!(
+            ledger.claim("o", &uids(&["us-origin-0"]), &live, false).is_err(),
+            "1 of 1 origin"
+        );
     }
 
     #[test]
     fn a_refused_claim_holds_nothing() {
         let live = pods(&["eu-edge-0", "us-edge-0"]);
         let ledger = ledger(None, 50);
-        assert!(ledger.claim("a", &uids(&["eu-edge-0", "us-edge-0"]), &live, false).is_err());
+        assert!(
+            ledger
+                .claim("a", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .is_err()
+        );
         assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
     }
 
@@ -264,7 +296,10 @@ mod tests {
         let live = pods(&["eu-edge-0", "eu-edge-1", "us-edge-0", "us-edge-1"]);
         assert!(ledger.claim("kill", &uids(&["eu-edge-0"]), &live, true).is_ok());
         let later = pods(&["eu-edge-2", "eu-edge-1", "us-edge-0", "us-edge-1"]);
-        assert!(ledger.claim("kill", &uids(&["eu-edge-1"]), &later, true).is_ok(), "the first was replaced");
+        assert!(
+            ledger.claim("kill", &uids(&["eu-edge-1"]), &later, true).is_ok(),
+            "the first was replaced"
+        );
         let other = ledger.claim("more", &uids(&["us-edge-0"]), &later, true);
         assert!(other.is_err(), "{other:?}");
     }
@@ -294,13 +329,18 @@ mod tests {
             scenario.faults = serde_json::from_value(faults).unwrap();
             plan(&scenario, &platform, None).unwrap()
         };
-        let fault = |name: &str, after: &str, action: serde_json::Value| {
-            serde_json::json!({"name": name, "start": {"phase": "peak", "after": after}, "duration": "10s", "action": action})
-        };
-        let slow = |region: &str| serde_json::json!({"networkDelay": {"role": "edge", "region": region, "latencyMs": 5}});
-        let apart = timeline(serde_json::json!([fault("a", "0s", slow("eu")), fault("b", "10s", slow("us"))]));
+        let fault = |name: &str, after: &str, action: serde_json::Value| serde_json::json!({"name": name, "start": {"phase": "peak", "after": after}, "duration": "10s", "action": action});
+        let slow =
+            |region: &str| serde_json::json!({"networkDelay": {"role": "edge", "region": region, "latencyMs": 5}});
+        let apart = timeline(serde_json::json!([
+            fault("a", "0s", slow("eu")),
+            fault("b", "10s", slow("us"))
+        ]));
         assert_eq!(planned(&apart, &platform, limits), None);
-        let together = timeline(serde_json::json!([fault("a", "0s", slow("eu")), fault("b", "9s", slow("us"))]));
+        let together = timeline(serde_json::json!([
+            fault("a", "0s", slow("eu")),
+            fault("b", "9s", slow("us"))
+        ]));
         assert_eq!(planned(&together, &platform, limits).unwrap().0, "b");
         let sandbox = Limits::of(&Guardrails::default(), Place::Sandbox);
         assert_eq!(planned(&together, &platform, sandbox), None);
@@ -309,6 +349,13 @@ mod tests {
         let (_, tripped) = planned(&flush, &platform, limits).unwrap();
         assert!(tripped.why.contains("3 regions"), "{tripped}");
         let few = serde_json::json!({"podKill": {"role": "edge", "count": 1}});
-        assert_eq!(planned(&timeline(serde_json::json!([fault("one", "0s", few)])), &platform, limits), None);
+        assert_eq!(
+            planned(
+                &timeline(serde_json::json!([fault("one", "0s", few)])),
+                &platform,
+                limits
+            ),
+            None
+        );
     }
 }

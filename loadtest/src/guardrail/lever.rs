@@ -97,7 +97,10 @@ impl Sight {
                 if self.place == Place::Sandbox || blind < BLIND {
                     return Ok(());
                 }
-                let why = format!("it cannot be read since {} s, which counts as engaged: {error}", blind.as_secs());
+                let why = format!(
+                    "it cannot be read since {} s, which counts as engaged: {error}",
+                    blind.as_secs()
+                );
                 Err(Tripped::new(Guardrail::SafetyLever, why))
             }
         }

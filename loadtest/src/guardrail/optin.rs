@@ -15,7 +15,9 @@ pub fn agreed(namespace: &Annotations, platform: &Annotations, stated: Option<&s
         let found = annotations.get(DRILLS).map(String::as_str);
         if found != Some(DRILLS_ALLOWED) {
             let found = found.map_or_else(String::new, |found| format!(", found `{found}`"));
-            let why = format!("the {what} does not agree to drills: it needs the annotation {DRILLS}: {DRILLS_ALLOWED}{found}");
+            let why = format!(
+                "the {what} does not agree to drills: it needs the annotation {DRILLS}: {DRILLS_ALLOWED}{found}"
+            );
             return Err(Tripped::new(Guardrail::OptIn, why));
         }
     }

@@ -154,7 +154,10 @@ where
     match timeout(ANSWER, api.get(name)).await {
         Ok(Ok(object)) => Ok(object),
         Ok(Err(kube::Error::Api(status))) => {
-            let why = format!("{kind} {name} cannot be read, so it does not agree to drills: {}", status.message);
+            let why = format!(
+                "{kind} {name} cannot be read, so it does not agree to drills: {}",
+                status.message
+            );
             Err(Tripped::new(Guardrail::OptIn, why).into())
         }
         Ok(Err(error)) => Err(DrillError::Cluster(format!("{kind} {name}: {error}"))),
@@ -240,17 +243,28 @@ mod tests {
         assert_eq!(fits_with(|_| (), &terms(5000)), Ok(()));
         let refused = fits_with(|_| (), &terms(10)).unwrap_err().to_string();
         assert!(refused.contains("--max-requests-per-second is 10"), "{refused}");
-        let unlimited = Terms { requests_per_second: None, ..terms(1) };
+        let unlimited = Terms {
+            requests_per_second: None,
+            ..terms(1)
+        };
         assert_eq!(fits_with(|_| (), &unlimited), Ok(()));
-        let limit = |seconds: u64| move |s: &mut ScenarioSpec| s.guardrails.max_duration.0 = Duration::from_secs(seconds);
-        assert_eq!(fits_with(limit(180), &Terms::sandbox()), Ok(()), "a minute, and two to undo");
+        let limit =
+            |seconds: u64| move |s: &mut ScenarioSpec| s.guardrails.max_duration.0 = Duration::from_secs(seconds);
+        assert_eq!(
+            fits_with(limit(180), &Terms::sandbox()),
+            Ok(()),
+            "a minute, and two to undo"
+        );
         assert!(fits_with(limit(179), &Terms::sandbox()).is_err());
         let everywhere = |s: &mut ScenarioSpec| {
             s.faults[0].action = serde_json::from_value(json!({"cacheFlush": {"role": "edge"}})).unwrap();
         };
         assert_eq!(fits_with(everywhere, &Terms::sandbox()), Ok(()), "a sandbox may");
         let refused = fits_with(everywhere, &terms(5000)).unwrap_err().to_string();
-        assert!(refused.contains("fault `lose-eu`") && refused.contains("maxRegions is 1"), "{refused}");
+        assert!(
+            refused.contains("fault `lose-eu`") && refused.contains("maxRegions is 1"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -274,9 +288,16 @@ mod tests {
             endpoints(status, &HostList::new(allowed))
         };
         assert_eq!(check(&status(here, here, here), &[]), Ok(()));
-        for far in [status(there, here, here), status(here, there, here), status(here, here, there)] {
+        for far in [
+            status(there, here, here),
+            status(here, there, here),
+            status(here, here, there),
+        ] {
             let refused = check(&far, &[]).unwrap_err();
-            assert!(refused.guardrail == Guardrail::AllowHost && refused.why.contains("--allow-host edge.test"), "{refused}");
+            assert!(
+                refused.guardrail == Guardrail::AllowHost && refused.why.contains("--allow-host edge.test"),
+                "{refused}"
+            );
             assert_eq!(check(&far, &["*.test"]), Ok(()));
         }
     }
@@ -287,7 +308,10 @@ mod tests {
             #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"en\",URI=\"http://audio.test/a.m3u8\"\n\
             #EXT-X-STREAM-INF:BANDWIDTH=1000,AUDIO=\"a\"\nhttp://video.test/v.m3u8\n";
         let found = Multivariant::parse(text.as_bytes(), &"http://here.test/m.m3u8".parse().unwrap()).unwrap();
-        let hosts: Vec<String> = named(&found).iter().filter_map(|url| Some(url.host_str()?.to_owned())).collect();
+        let hosts: Vec<String> = named(&found)
+            .iter()
+            .filter_map(|url| Some(url.host_str()?.to_owned()))
+            .collect();
         assert_eq!(hosts, ["audio.test", "steer.test", "video.test"]);
     }
 }

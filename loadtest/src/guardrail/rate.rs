@@ -31,8 +31,15 @@ pub fn planned(timeline: &Timeline, platform: &StreamingPlatformSpec, channel: &
 /// manifest, heartbeats.
 fn watching(platform: &StreamingPlatformSpec, channel: &Channel, heartbeat: Duration) -> f64 {
     let segment = f64::from(channel.segment_seconds).max(0.1);
-    let beats = platform.services.iter().any(|service| service.kind == ServiceKind::Session);
-    let beats = if beats { 1.0 / heartbeat.as_secs_f64().max(0.1) } else { 0.0 };
+    let beats = platform
+        .services
+        .iter()
+        .any(|service| service.kind == ServiceKind::Session);
+    let beats = if beats {
+        1.0 / heartbeat.as_secs_f64().max(0.1)
+    } else {
+        0.0
+    };
     2.0 * RENDITIONS / segment + 1.0 / f64::from(platform.steering.ttl_seconds).max(0.1) + beats
 }
 
@@ -57,7 +64,12 @@ mod tests {
         let (mut platform, mut scenario) = (platform(), scenario());
         change(&mut platform, &mut scenario);
         let timeline = plan(&scenario, &platform, None).unwrap();
-        planned(&timeline, &platform, &scenario.audience.channel, Duration::from_secs(10))
+        planned(
+            &timeline,
+            &platform,
+            &scenario.audience.channel,
+            Duration::from_secs(10),
+        )
     }
 
     #[test]

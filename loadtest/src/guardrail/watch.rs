@@ -58,7 +58,14 @@ impl Watchdog {
     }
 
     /// Watches until `stop` fires, and halts the run once if a guardrail is met. `origin` is the audience's first moment.
-    pub async fn watch(&self, client: Client, timeline: &Timeline, origin: Instant, halt: &Halt, stop: &CancellationToken) {
+    pub async fn watch(
+        &self,
+        client: Client,
+        timeline: &Timeline,
+        origin: Instant,
+        halt: &Halt,
+        stop: &CancellationToken,
+    ) {
         let lever = self.lever(&client, stop);
         let run = self.run(timeline, origin, stop);
         // Each ends with what it found, or with `stop`.
@@ -121,7 +128,9 @@ impl Watchdog {
         if let Some(most) = self.terms.requests_per_second {
             let rate = windows.rate(ms);
             if rate > f64::from(most) {
-                let why = format!("viewers made {rate:.0} requests a second over the last {RATE_SECONDS} s, at most {most} may be");
+                let why = format!(
+                    "viewers made {rate:.0} requests a second over the last {RATE_SECONDS} s, at most {most} may be"
+                );
                 return Err(Tripped::new(Guardrail::MaxRequestsPerSecond, why));
             }
         }
@@ -130,7 +139,13 @@ impl Watchdog {
             return Err(Tripped::new(Guardrail::StopWhen, why));
         }
         // Afterwards nobody is expected, however long taking back the last fault takes.
-        let planned = |at| if at < timeline.length_ms { timeline.viewers_at(at) } else { 0 };
+        let planned = |at| {
+            if at < timeline.length_ms {
+                timeline.viewers_at(at)
+            } else {
+                0
+            }
+        };
         if self.terms.place == Place::Cluster && windows.silent(ms, planned) {
             let why = format!("nothing was heard of any viewer for {} s", SILENCE.as_secs());
             return Err(Tripped::new(Guardrail::NoData, why));
@@ -197,7 +212,10 @@ mod tests {
     }
 
     fn tripped(watchdog: &Watchdog, ms: u64, now: Instant) -> Option<Guardrail> {
-        watchdog.check(&timeline(), ms, now).err().map(|tripped| tripped.guardrail)
+        watchdog
+            .check(&timeline(), ms, now)
+            .err()
+            .map(|tripped| tripped.guardrail)
     }
 
     #[test]

@@ -51,7 +51,11 @@ pub struct Fraction {
 
 impl Fraction {
     fn of(part: u64, samples: u64) -> Self {
-        let value = if samples == 0 { 0.0 } else { part as f64 / samples as f64 };
+        let value = if samples == 0 {
+            0.0
+        } else {
+            part as f64 / samples as f64
+        };
         Self { value, samples }
     }
 }
@@ -283,7 +287,10 @@ mod tests {
         let run = windows([second(1000, 19, 19, 0, 0)]);
         assert_eq!(run.breach(&condition(StopMetric::RequestErrors, 0.5, 20), 1500), None);
         let run = windows([second(1000, 20, 20, 0, 0)]);
-        assert!(run.breach(&condition(StopMetric::RequestErrors, 0.5, 20), 1500).is_some());
+        assert!(
+            run.breach(&condition(StopMetric::RequestErrors, 0.5, 20), 1500)
+                .is_some()
+        );
     }
 
     #[test]
@@ -291,8 +298,14 @@ mod tests {
         let run = windows((1..=10).map(|s| second(s * 1000, 1, 0, 3, 1)));
         let found = run.measure(StopMetric::RebufferRatio, Duration::from_secs(10), 10_000);
         assert_eq!(found, Fraction::of(10, 40));
-        assert!(run.breach(&condition(StopMetric::RebufferRatio, 0.2, 20), 10_000).is_some());
-        assert!(run.breach(&condition(StopMetric::RebufferRatio, 0.25, 20), 10_000).is_none());
+        assert!(
+            run.breach(&condition(StopMetric::RebufferRatio, 0.2, 20), 10_000)
+                .is_some()
+        );
+        assert!(
+            run.breach(&condition(StopMetric::RebufferRatio, 0.25, 20), 10_000)
+                .is_none()
+        );
     }
 
     #[test]
@@ -315,7 +328,13 @@ mod tests {
             pathway: "eu".into(),
         };
         let run = windows([
-            event(1000, EventBody::Viewer { viewer: 1, event: startup }),
+            event(
+                1000,
+                EventBody::Viewer {
+                    viewer: 1,
+                    event: startup,
+                },
+            ),
             ended(2000, false, true, 100),
             ended(2000, false, false, 5000),
             ended(2000, false, false, 4999),
@@ -335,7 +354,10 @@ mod tests {
         assert!(Windows::default().silent(10_000, all), "never heard of");
         assert!(!heard.silent(30_000, |ms| u32::from(ms < 25_000)), "they were to leave");
         let population_alone = windows([population(15_000, "eu", 0)]);
-        assert!(population_alone.silent(15_000, all), "a population of nobody is no word");
+        assert!(
+            population_alone.silent(15_000, all),
+            "a population of nobody is no word"
+        );
     }
 
     #[test]

@@ -158,7 +158,18 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_no_pattern() {
-        for text in ["", "*", "*.", "http://a", "a:80", "a/b", "a b", "*.10.0.0.1", "a.*.b", "*.*.b"] {
+        for text in [
+            "",
+            "*",
+            "*.",
+            "http://a",
+            "a:80",
+            "a/b",
+            "a b",
+            "*.10.0.0.1",
+            "a.*.b",
+            "*.*.b",
+        ] {
             assert!(text.parse::<HostPattern>().is_err(), "{text}");
         }
     }

@@ -37,7 +37,10 @@ pub(super) fn merge(status: &DrillStatus, wanted: &Wanted, role: Role, now: Time
     let mut status = status.clone();
     let may_add = role == Role::Runner && !fenced(&status);
     let known: Vec<u32> = status.journal.iter().map(|entry| entry.id).collect();
-    let ours = wanted.journal.iter().filter(|entry| may_add || known.contains(&entry.id));
+    let ours = wanted
+        .journal
+        .iter()
+        .filter(|entry| may_add || known.contains(&entry.id));
     let all: Vec<_> = status.journal.iter().chain(ours).cloned().collect();
     status.journal = merged(&all);
     match wanted.phase {

@@ -47,7 +47,9 @@ pub enum RecordError {
         source: kube::Error,
     },
     /// The cluster does not know the kind.
-    #[error("the cluster knows no Drills: install the definitions (`showrunner crd | kubectl apply --server-side -f -`)")]
+    #[error(
+        "the cluster knows no Drills: install the definitions (`showrunner crd | kubectl apply --server-side -f -`)"
+    )]
     NoDefinition,
     /// The API server said nothing.
     #[error("Drill {name}: the API server did not answer within {seconds} s")]
@@ -114,12 +116,21 @@ impl Record {
         drill.metadata = ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some([(showrunner_crds::labels::PLATFORM.to_owned(), drill.spec.platform.clone())].into()),
+            labels: Some(
+                [(
+                    showrunner_crds::labels::PLATFORM.to_owned(),
+                    drill.spec.platform.clone(),
+                )]
+                .into(),
+            ),
             ..ObjectMeta::default()
         };
         let created = ask(name, drills.create(&PostParams::default(), &drill)).await;
         let created = created.map_err(|error| match error {
-            RecordError::Api { source: kube::Error::Api(status), .. } if status.code == 404 => RecordError::NoDefinition,
+            RecordError::Api {
+                source: kube::Error::Api(status),
+                ..
+            } if status.code == 404 => RecordError::NoDefinition,
             other => other,
         })?;
         let mut record = Self::of(drills, &created, Role::Runner);
@@ -284,12 +295,19 @@ impl Record {
             // Whatever it was: what is there now has to be read again.
             written.drill = None;
             let pause = match &error {
-                RecordError::Api { source: kube::Error::Api(status), .. } => match status.code {
+                RecordError::Api {
+                    source: kube::Error::Api(status),
+                    ..
+                } => match status.code {
                     409 if conflicts < CONFLICTS => {
                         conflicts += 1;
                         Duration::from_millis(random_range(5..=50))
                     }
-                    409 => return Err(RecordError::Contended { name: self.name.clone() }),
+                    409 => {
+                        return Err(RecordError::Contended {
+                            name: self.name.clone(),
+                        });
+                    }
                     404 => return Err(self.taken_over()),
                     429 | 500.. => back_off(&mut failures),
                     _ => return Err(error),

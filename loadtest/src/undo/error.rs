@@ -1,10 +1,6 @@
 //! Why nothing could be undone.
 
-use crate::{
-    fault::JournalError,
-    judge::exit,
-    record::RecordError,
-};
+use crate::{fault::JournalError, judge::exit, record::RecordError};
 
 /// Why an undo could not even be tried.
 #[derive(Debug, thiserror::Error)]

@@ -14,12 +14,13 @@ use tracing::warn;
 
 pub use error::UndoError;
 pub use report::{Mutation, Report, Steady};
-pub(crate) use unfinished::{InTheWay, clear_the_way};
 pub use unfinished::unfinished_drills;
+pub(crate) use unfinished::{InTheWay, clear_the_way};
 
 use crate::{
     fault::{
-        Entry, FaultError, Journal, Stage, UNDO_WITHIN, Undo, left, outstanding, persist, read_run, strays, take_back_all,
+        Entry, FaultError, Journal, Stage, UNDO_WITHIN, Undo, left, outstanding, persist, read_run, strays,
+        take_back_all,
     },
     observe::{Subject, wait_steady},
     record::{Record, RecordError},
@@ -183,7 +184,11 @@ fn condition_holds(status: &DrillStatus) -> bool {
     let undone = |condition: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
         condition.type_ == showrunner_crds::drill::UNDONE
     };
-    status.conditions.iter().find(undone).is_some_and(|c| c.status == "True")
+    status
+        .conditions
+        .iter()
+        .find(undone)
+        .is_some_and(|c| c.status == "True")
 }
 
 /// An error unless the namespace is the one that the journal was written about: in another cluster nothing of the run would
@@ -244,7 +249,12 @@ async fn take_back(
     for (entry, outcome) in take_back_all(client, &run.name, entries, settings.within, done).await {
         let error = outcome.err().map(|error| error.to_string());
         if let Some(error) = &error {
-            say(&format!("{}: {} NOT undone: {}: {error}", run.name, entry.fault, what(&entry.undo)));
+            say(&format!(
+                "{}: {} NOT undone: {}: {error}",
+                run.name,
+                entry.fault,
+                what(&entry.undo)
+            ));
         }
         report.mutations.push(Mutation {
             id: Some(entry.id),
@@ -283,7 +293,11 @@ async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, re
         })
         .collect();
     let done = async |entry: &Entry| {
-        say(&format!("{}: not on the journal, undone: {}", run.name, what(&entry.undo)));
+        say(&format!(
+            "{}: not on the journal, undone: {}",
+            run.name,
+            what(&entry.undo)
+        ));
         Ok(())
     };
     for (entry, outcome) in take_back_all(client, &run.name, &entries, settings.within, done).await {

@@ -101,7 +101,11 @@ impl Report {
     /// In one line.
     #[must_use]
     pub fn summary(&self) -> String {
-        let undone = self.mutations.iter().filter(|mutation| mutation.error.is_none()).count();
+        let undone = self
+            .mutations
+            .iter()
+            .filter(|mutation| mutation.error.is_none())
+            .count();
         match (&self.steady, self.proved) {
             (None, true) => "nothing is left of it".to_owned(),
             (Some(steady), true) => format!("{undone} mutations taken back; {}", steady.detail),
@@ -111,7 +115,12 @@ impl Report {
                     let error = mutation.error.as_ref()?;
                     Some(format!("{}: {error}", mutation.what))
                 }));
-                why.extend(steady.iter().filter(|steady| !steady.ok).map(|steady| steady.detail.clone()));
+                why.extend(
+                    steady
+                        .iter()
+                        .filter(|steady| !steady.ok)
+                        .map(|steady| steady.detail.clone()),
+                );
                 why.join("; ")
             }
         }

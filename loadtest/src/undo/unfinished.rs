@@ -58,9 +58,13 @@ pub(crate) async fn clear_the_way(
             let lease = ask(&name, leases.get_opt(&lease_name(&name))).await?;
             let version = lease.as_ref().and_then(ResourceExt::resource_version);
             if !seen.contains_key(&name) {
-                say(&format!("drill {name} was not finished: waiting to see whether its runner lives"));
+                say(&format!(
+                    "drill {name} was not finished: waiting to see whether its runner lives"
+                ));
             }
-            let (first, liveness) = seen.entry(name.clone()).or_insert_with(|| (version.clone(), Liveness::default()));
+            let (first, liveness) = seen
+                .entry(name.clone())
+                .or_insert_with(|| (version.clone(), Liveness::default()));
             let left = liveness.look(lease.as_ref(), start.elapsed());
             if left.is_zero() {
                 say(&format!("drill {name} was left by its runner: undoing it first"));

@@ -150,21 +150,34 @@ fn evidence(dir: &Path) -> (Writer, Recorder) {
 /// What no runner may do.
 async fn work_badly(client: &Client, dir: &Path, record: &Arc<Record>) {
     let action = FaultAction::RegionLoss { region: "eu".into() };
-    let experiment = experiment(&action, "bad", NAMESPACE, &["edge-0".to_owned()], Duration::from_secs(30));
+    let experiment = experiment(
+        &action,
+        "bad",
+        NAMESPACE,
+        &["edge-0".to_owned()],
+        Duration::from_secs(30),
+    );
     let undo = experiment.undo();
-    let Experiment::Network(chaos) = experiment else { panic!("not a NetworkChaos") };
+    let Experiment::Network(chaos) = experiment else {
+        panic!("not a NetworkChaos")
+    };
     let api: Api<NetworkChaos> = Api::namespaced(client.clone(), NAMESPACE);
     let journal = journal(dir, record);
     api.create(&PostParams::default(), &chaos).await.unwrap();
     let entry = journal.intent("bad", undo).await.unwrap();
     // From here on it behaves.
     let mine = json!({ "metadata": { "labels": { "showrunner.dev/run": RUN } } });
-    api.patch("bad", &PatchParams::default(), &Patch::Merge(&mine)).await.unwrap();
+    api.patch("bad", &PatchParams::default(), &Patch::Merge(&mine))
+        .await
+        .unwrap();
     api.delete("bad", &kube::api::DeleteParams::default()).await.unwrap();
     while api.get_opt("bad").await.unwrap().is_some() {
         sleep(Duration::from_millis(100)).await;
     }
-    journal.advance(&entry, showrunner_loadtest::fault::Stage::Undone).await.unwrap();
+    journal
+        .advance(&entry, showrunner_loadtest::fault::Stage::Undone)
+        .await
+        .unwrap();
 }
 
 /// `showrunner undo`.

@@ -89,7 +89,9 @@ fn a_runner_whose_journal_comes_after_the_mutation_is_noticed() {
     for recovery in [Recovery::File, Recovery::Status, Recovery::Operator] {
         let (_, wrong) = deaths_of_the_runner(Runner::JournalLast, recovery);
         assert!(
-            wrong.iter().any(|line| line.contains("networkchaos") && line.contains("should not be there")),
+            wrong
+                .iter()
+                .any(|line| line.contains("networkchaos") && line.contains("should not be there")),
             "{recovery:?} leaves nothing behind: {wrong:?}"
         );
     }
@@ -115,7 +117,11 @@ fn an_undo_may_die_too(source: fn(&std::path::Path) -> Source) {
                 }
                 let report = actors::undo(&world.client("person"), &source).await.unwrap();
                 assert!(report.proved, "call {call}, carried out: {carried_out}: {report:?}");
-                assert_eq!(world.differences(&before).await, "", "call {call}, carried out: {carried_out}");
+                assert_eq!(
+                    world.differences(&before).await,
+                    "",
+                    "call {call}, carried out: {carried_out}"
+                );
                 let again = actors::undo(&world.client("person"), &source).await.unwrap();
                 assert!(again.proved && again.nothing_outstanding, "{again:?}");
             });
@@ -156,7 +162,11 @@ fn an_operator_that_dies_is_followed_by_another() {
                     .await;
                 }
                 finisher(&world).await.unwrap();
-                assert_eq!(world.differences(&before).await, "", "call {call}, carried out: {carried_out}");
+                assert_eq!(
+                    world.differences(&before).await,
+                    "",
+                    "call {call}, carried out: {carried_out}"
+                );
             });
             deaths += u64::from(died);
         }
@@ -181,9 +191,14 @@ fn a_runner_that_comes_back_after_it_was_taken_over_injects_nothing() {
         // It is not polled meanwhile, and so does not renew.
         finisher(&world).await.unwrap();
         let refused = journal.intent("slow-edges", actors::some_undo()).await.unwrap_err();
-        assert!(refused.to_string().contains("taken over") || refused.to_string().contains("not renewed"), "{refused}");
+        assert!(
+            refused.to_string().contains("taken over") || refused.to_string().contains("not renewed"),
+            "{refused}"
+        );
         let halt = showrunner_loadtest::drill::Halt::new(tokio_util::sync::CancellationToken::new());
-        tokio::time::timeout(Duration::from_secs(60), record.keep(&halt)).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), record.keep(&halt))
+            .await
+            .unwrap();
         assert!(halt.token().is_cancelled(), "it is told to stop");
         assert_eq!(world.differences(&before).await, "");
     });

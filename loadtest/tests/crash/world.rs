@@ -54,7 +54,10 @@ impl World {
             definitions.create(&PostParams::default(), &definition).await.unwrap();
         }
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+        Api::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .unwrap();
         let web = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", web.local_addr().unwrap());
         let mut tasks = JoinSet::new();
@@ -163,7 +166,9 @@ async fn serve(listener: TcpListener) {
         tokio::spawn(async move {
             let mut head = [0_u8; 4096];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n")
+                .await;
         });
     }
 }
@@ -192,7 +197,10 @@ async fn chaos_mesh(server: ApiServer, client: Client) {
 async fn honour(client: &Client, path: &str, object: &Value) {
     let name = object["metadata"]["name"].as_str().unwrap();
     let this = format!("{path}/{name}");
-    let pods = object["spec"]["selector"]["pods"][NAMESPACE].as_array().cloned().unwrap_or_default();
+    let pods = object["spec"]["selector"]["pods"][NAMESPACE]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let going = object["metadata"]["deletionTimestamp"].is_string();
     let injected = object["status"]["experiment"]["desiredPhase"].is_string();
     let fault = |state: Value| json!({ "metadata": { "annotations": { "test/fault": state } } });
@@ -201,13 +209,31 @@ async fn honour(client: &Client, path: &str, object: &Value) {
             let pod = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
             ask(client, "PATCH", &pod, Some(fault(Value::Null))).await;
         }
-        ask(client, "PATCH", &this, Some(json!({ "metadata": { "finalizers": null } }))).await;
+        ask(
+            client,
+            "PATCH",
+            &this,
+            Some(json!({ "metadata": { "finalizers": null } })),
+        )
+        .await;
     } else if object["metadata"]["finalizers"].is_null() {
-        ask(client, "PATCH", &this, Some(json!({ "metadata": { "finalizers": ["chaos-mesh/records"] } }))).await;
+        ask(
+            client,
+            "PATCH",
+            &this,
+            Some(json!({ "metadata": { "finalizers": ["chaos-mesh/records"] } })),
+        )
+        .await;
     } else if !injected {
         let mut records = Vec::new();
         for pod in pods.iter().filter_map(Value::as_str) {
-            ask(client, "PATCH", &format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}"), Some(fault(json!(name)))).await;
+            ask(
+                client,
+                "PATCH",
+                &format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}"),
+                Some(fault(json!(name))),
+            )
+            .await;
             records.push(json!({ "id": pod, "phase": "Injected", "injectedCount": 1 }));
         }
         let status = json!({ "experiment": { "desiredPhase": "Run", "containerRecords": records } });
@@ -234,4 +260,3 @@ pub(crate) fn spec() -> showrunner_crds::drill::DrillSpec {
         seed: Some(1),
     }
 }
-

@@ -28,6 +28,7 @@ use tokio::{
 };
 
 const NAMESPACE: &str = "cinema";
+const DRILLS: &str = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/drills";
 const CHAOS: &str = "/apis/chaos-mesh.org/v1alpha1/namespaces/cinema";
 /// How often the stand-in for Chaos Mesh looks.
 const TICK: Duration = Duration::from_millis(20);
@@ -172,6 +173,12 @@ impl Stub {
             self.send("PATCH", path, &json!({"metadata": {"annotations": annotations}}))
                 .await;
         }
+    }
+
+    /// The Drill that the run left; nothing where it left none.
+    pub async fn drill(&self) -> Value {
+        let list = ask(&self.client(), "GET", DRILLS, None).await.unwrap();
+        list["items"][0].clone()
     }
 
     /// Names of the objects of a kind: `drills`, or Chaos Mesh's.

@@ -88,9 +88,16 @@ mod tests {
             DrillPhase::Undoing,
         ] {
             assert_eq!(due(&drill(phase, &open), ALIVE), Action::Watch(LOOK));
-            assert_eq!(due(&drill(phase, &open), Duration::from_secs(1)), Action::Watch(Duration::from_secs(1)));
+            assert_eq!(
+                due(&drill(phase, &open), Duration::from_secs(1)),
+                Action::Watch(Duration::from_secs(1))
+            );
             assert_eq!(due(&drill(phase, &open), GONE), Action::TakeOver, "{phase:?}");
-            assert_eq!(due(&drill(phase, &[]), GONE), Action::TakeOver, "it may not come back and inject");
+            assert_eq!(
+                due(&drill(phase, &[]), GONE),
+                Action::TakeOver,
+                "it may not come back and inject"
+            );
         }
     }
 
@@ -110,9 +117,16 @@ mod tests {
     fn what_is_over_stays_so_unless_its_journal_says_otherwise() {
         use JournalStage::{Injected, Undone};
         assert_eq!(due(&drill(DrillPhase::Done, &[entry(0, Undone)]), GONE), Action::Rest);
-        assert!(matches!(due(&drill(DrillPhase::Done, &[entry(0, Injected)]), GONE), Action::Undo(_)));
+        assert!(matches!(
+            due(&drill(DrillPhase::Done, &[entry(0, Injected)]), GONE),
+            Action::Undo(_)
+        ));
         let mut begun = drill(DrillPhase::Running, &[]);
         begun.status = None;
-        assert_eq!(due(&begun, GONE), Action::Rest, "nothing was stated, so nothing was injected");
+        assert_eq!(
+            due(&begun, GONE),
+            Action::Rest,
+            "nothing was stated, so nothing was injected"
+        );
     }
 }

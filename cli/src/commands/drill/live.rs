@@ -23,12 +23,16 @@ const NAMED: usize = 10;
 pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     // What is wrong with the file is said before a cluster is asked.
     input::scenario(&args.scenario, None)?;
-    let name = args.platform.to_str().filter(|name| !name.contains('/')).ok_or_else(|| {
-        Failure::invalid(format!(
-            "--platform {}: on a cluster it is the name of a StreamingPlatform there",
-            args.platform.display()
-        ))
-    })?;
+    let name = args
+        .platform
+        .to_str()
+        .filter(|name| !name.contains('/'))
+        .ok_or_else(|| {
+            Failure::invalid(format!(
+                "--platform {}: on a cluster it is the name of a StreamingPlatform there",
+                args.platform.display()
+            ))
+        })?;
     let (client, default) = args.cluster.connect().await?;
     let namespace = args.namespace.clone().unwrap_or(default);
     let found = timeout(ANSWER, platform(&client, &namespace, name)).await;
@@ -47,7 +51,9 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     let run = run_name(&scenario);
     let dir = folder(args, &run)?;
     let live = greet(&scenario, &platform, &timeline);
-    live.say(&format!("drill {run} in namespace {namespace}; `showrunner undo` takes it back if this process dies"));
+    live.say(&format!(
+        "drill {run} in namespace {namespace}; `showrunner undo` takes it back if this process dies"
+    ));
     let drill = Drill {
         client,
         subject: Subject {
@@ -149,7 +155,11 @@ mod tests {
         differ("spec", &there, &wanted, &mut found);
         assert_eq!(
             found,
-            ["spec.edge.a is 1, not 2", "spec.edge.b[1] is 2, not 3", "spec.new is null, not \"x\""]
+            [
+                "spec.edge.a is 1, not 2",
+                "spec.edge.b[1] is 2, not 3",
+                "spec.new is null, not \"x\""
+            ]
         );
         found.clear();
         differ("spec", &there, &there, &mut found);

@@ -16,8 +16,10 @@ pub(super) const RULES: &[Rule<ScenarioSpec>] = &[
     Rule {
         at: "spec",
         // In whole seconds, since CEL sums no durations everywhere.
-        cluster: Cel("self.audience.phases.map(p, duration(p.duration).getSeconds()).sum() + 120 <= \
-             duration(self.guardrails.maxDuration).getSeconds()"),
+        cluster: Cel(
+            "self.audience.phases.map(p, duration(p.duration).getSeconds()).sum() + 120 <= \
+             duration(self.guardrails.maxDuration).getSeconds()",
+        ),
         message: "guardrails.maxDuration holds all phases and two minutes for taking faults back",
         check: |scenario| {
             let phases = &scenario.audience.phases;
