@@ -153,6 +153,7 @@ async fn too_large_a_share_of_a_role_is_not_touched() {
     let with = |percent| {
         let mut drill = drill(&stub, dir.path());
         drill.scenario.guardrails.max_pod_percent = percent;
+        drill.run = format!("lost-{percent}");
         drill
     };
     stopped(

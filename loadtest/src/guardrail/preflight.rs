@@ -195,13 +195,13 @@ pub(super) fn not_allowed(host: &str, why: &str) -> Tripped {
 /// The URLs that a multivariant playlist names. One that cannot be had or read names none: viewers would find that too, and
 /// their connections are held to the same list.
 async fn playlist(url: Url, hosts: &Arc<HostList>) -> BTreeSet<Url> {
-    let request = Request {
+    let mut request = Request {
         capture: LONGEST,
         deadlines: Deadlines::all(PLAYLIST),
         ..Request::get(url, Instant::now())
     };
     let access = Access::unlimited().allowing(Arc::clone(hosts));
-    let Ok(answer) = fetch(&mut None, request, &access).await else {
+    let Ok(answer) = fetch(&mut None, &mut request, &access).await else {
         return BTreeSet::new();
     };
     let body = answer.body.unwrap_or_default();
