@@ -35,23 +35,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{NAMESPACE, RUN, World, spec};
 
-/// Runs a process that is killed at a call. Whether it was.
+/// Runs a process that is killed at a call. Whether it was, and if so whether that call would change anything.
 pub(crate) async fn die<F: Future<Output = ()>>(
     world: &World,
     call: u64,
     carried_out: bool,
     process: impl FnOnce(Client) -> F,
-) -> bool {
+) -> Option<bool> {
     let (client, cut) = world.mortal(call, carried_out);
     tokio::select! {
         biased;
-        () = cut.cancelled() => true,
-        () = process(client) => false,
+        () = cut.cancelled() => Some(world.cut_off_at_a_write()),
+        () = process(client) => None,
     }
 }
 
 /// Who runs the drill.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Runner {
     /// The real one.
     Ours,

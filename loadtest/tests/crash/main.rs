@@ -34,8 +34,12 @@ fn deaths_of_the_runner(runner: Runner, recovery: Recovery) -> (u64, Vec<String>
     let mut wrong = Vec::new();
     let mut deaths = 0;
     for call in 0..MANY {
-        let mut died = false;
+        let mut died = None;
         for carried_out in [false, true] {
+            if carried_out && died == Some(false) {
+                // A question that was answered is as good as one that was not.
+                continue;
+            }
             paused(call, async {
                 let world = World::new().await;
                 let before = world.snapshot().await;
@@ -53,9 +57,9 @@ fn deaths_of_the_runner(runner: Runner, recovery: Recovery) -> (u64, Vec<String>
                     wrong.push(format!("{when}: {left}"));
                 }
             });
-            deaths += u64::from(died);
+            deaths += u64::from(died.is_some());
         }
-        if !died {
+        if died.is_none() || (runner == Runner::JournalLast && !wrong.is_empty()) {
             return (deaths, wrong);
         }
     }
@@ -100,8 +104,12 @@ fn a_runner_whose_journal_comes_after_the_mutation_is_noticed() {
 /// Two undos die, one after the other, at the same of their calls; the third comes to its end, and a fourth finds nothing.
 fn an_undo_may_die_too(source: fn(&std::path::Path) -> Source) {
     for call in 0..MANY {
-        let mut died = false;
+        let mut died = None;
         for carried_out in [false, true] {
+            if carried_out && died == Some(false) {
+                // A question that was answered is as good as one that was not.
+                continue;
+            }
             paused(call, async {
                 let world = World::new().await;
                 let before = world.snapshot().await;
@@ -126,7 +134,7 @@ fn an_undo_may_die_too(source: fn(&std::path::Path) -> Source) {
                 assert!(again.proved && again.nothing_outstanding, "{again:?}");
             });
         }
-        if !died {
+        if died.is_none() {
             assert!(call > 10, "an undo makes only {call} calls");
             return;
         }
@@ -148,8 +156,12 @@ fn an_undo_from_the_drill_that_dies_is_repeated() {
 fn an_operator_that_dies_is_followed_by_another() {
     let mut deaths = 0;
     for call in 0..MANY {
-        let mut died = false;
+        let mut died = None;
         for carried_out in [false, true] {
+            if carried_out && died == Some(false) {
+                // A question that was answered is as good as one that was not.
+                continue;
+            }
             paused(call, async {
                 let world = World::new().await;
                 let before = world.snapshot().await;
@@ -168,9 +180,9 @@ fn an_operator_that_dies_is_followed_by_another() {
                     "call {call}, carried out: {carried_out}"
                 );
             });
-            deaths += u64::from(died);
+            deaths += u64::from(died.is_some());
         }
-        if !died {
+        if died.is_none() {
             assert!(deaths > 10, "only {deaths} deaths");
             return;
         }

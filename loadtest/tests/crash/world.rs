@@ -11,7 +11,7 @@ use showrunner_apiserver::{ApiServer, ApiServerConfig};
 use showrunner_crds::crd::all_crds;
 use showrunner_loadtest::undo::Source;
 use showrunner_unreliable::{
-    Rates, Unreliable,
+    Entry, Rates, Unreliable,
     snapshot::{self, Snapshot},
 };
 use tokio::{
@@ -50,7 +50,9 @@ impl World {
         let wanted = ["podchaos.chaos-mesh.org", "networkchaos.chaos-mesh.org"];
         let chaos = chaos_mesh_rs::crds().into_iter();
         let chaos = chaos.filter(|crd| wanted.contains(&crd.metadata.name.as_deref().unwrap()));
-        for definition in all_crds().into_iter().chain(chaos) {
+        let own = all_crds().into_iter();
+        let own = own.filter(|crd| ["StreamingPlatform", "Drill"].contains(&crd.spec.names.kind.as_str()));
+        for definition in own.chain(chaos) {
             definitions.create(&PostParams::default(), &definition).await.unwrap();
         }
         let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
@@ -125,6 +127,16 @@ impl World {
         let link = self.network.link("mortal");
         let cut = link.cut_at(call, carried_out);
         (Client::new(link.layer(self.server.service()), NAMESPACE), cut)
+    }
+
+    /// Whether the call at which a client was cut off last would change anything.
+    pub(crate) fn cut_off_at_a_write(&self) -> bool {
+        let journal = self.network.journal();
+        let cut = journal.entries.iter().rev().find_map(|(_, _, entry)| match entry {
+            Entry::Cut(call) => Some(call.writes()),
+            _ => None,
+        });
+        cut.expect("a client was cut off")
     }
 
     pub(crate) async fn snapshot(&self) -> Snapshot {
