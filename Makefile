@@ -54,6 +54,9 @@ check-generated: generate ## fail if generated files were not up to date
 bench: ## benchmarks: ratios to named peers, PASS or MISS for each target (docs/benchmarks.md)
 	cargo bench --locked -p showrunner-loadtest --bench http --bench viewers
 	cargo bench --locked -p showrunner-autoscaling --bench decisions
+	cargo bench --locked -p showrunner-operator --bench reconcile
+	cargo bench --locked -p showrunner-node --bench proxy
+	cargo bench --locked -p showrunner-sandbox --bench sandbox
 
 .PHONY: test-browser fidelity
 test-browser: setup unit-build ## hls.js in a real browser plays on while its region is lost
@@ -74,6 +77,9 @@ kubernetes: ## build Kubernetes' own control plane, once (or name one in KUBEBUI
 
 test-kubernetes: kubernetes ## hold the sandbox against Kubernetes' own control plane
 	CONTRACT_BACKENDS=embedded,tcp,real cargo test --locked -p showrunner-sandbox --test contract
+	cargo test --locked -p showrunner-sandbox --test nodes_of_kubernetes
+	cargo build --locked -p showrunner
+	$(DEBUG) drill scenarios/smoke.yaml --platform $(PLATFORM) --control-plane real
 
 clean: ## remove what was built
 	cargo clean

@@ -76,6 +76,8 @@ pub(crate) enum PlaneArg {
     Embedded,
     /// Kubernetes' own, as `make kubernetes` builds it or KUBEBUILDER_ASSETS names it
     Real,
+    /// Kubernetes' own API server, with the controllers and the scheduler that are built in
+    RealApi,
 }
 
 /// Arguments of `up`.

@@ -231,12 +231,12 @@ async fn reap() -> Result<(), Failure> {
 
 /// The control plane that was asked for. Kubernetes' own is looked for in the folder that this is run from.
 fn control_plane(asked: PlaneArg) -> Result<ControlPlane, Failure> {
-    match asked {
-        PlaneArg::Embedded => Ok(ControlPlane::Embedded),
-        PlaneArg::Real => Assets::find(Path::new("."))
-            .map(ControlPlane::Real)
-            .map_err(|error| Failure::invalid(error.to_string())),
-    }
+    let found = || Assets::find(Path::new(".")).map_err(|error| Failure::invalid(error.to_string()));
+    Ok(match asked {
+        PlaneArg::Embedded => ControlPlane::Embedded,
+        PlaneArg::Real => ControlPlane::Real(found()?),
+        PlaneArg::RealApi => ControlPlane::RealApi(found()?),
+    })
 }
 
 /// The nodes that stand for a region.

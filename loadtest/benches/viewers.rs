@@ -3,7 +3,8 @@
 //!
 //! Whole viewers: player, timers, telemetry, a connection each, video and audio, paced by the stream. A viewer of the target
 //! asks once in 4 s; with at most 10,000 connections on a machine the stream has shorter segments instead, and what counts is
-//! requests per second. Send lag is what drills record as lateness: from when a viewer was due to act to when it did.
+//! requests per second. Send lag is what drills record as lateness: from when a viewer was due to act to when it did. Its
+//! 99th percentile is stated of the second in the middle and of the worst one, once all have arrived, and of the whole run.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "support/plan.rs"]
@@ -30,7 +31,7 @@ const SETTLE: f64 = 4.0;
 
 /// What is played: viewers, milliseconds and bytes of a segment, seconds measured.
 const RUNS: [(&str, u32, u64, usize, u64); 5] = [
-    ("1 KB segments each 1.33 s", 10_000, 1333, 1024, 8),
+    ("1 KB segments each 1.25 s", 10_000, 1250, 1024, 8),
     ("1 KB segments each 0.8 s", 10_000, 800, 1024, 8),
     ("1 KB segments each 0.57 s", 10_000, 571, 1024, 8),
     ("1 KB segments each 2 s", 10_000, 2000, 1024, 8),
@@ -59,7 +60,7 @@ fn compare() {
         "req/s",
         "core",
         "us/request",
-        "lag p99",
+        "with ramp",
         "median second",
         "worst second",
         "KB/viewer",
@@ -96,7 +97,7 @@ fn compare() {
             figure("kbPerViewer"),
             run.server_share * 100.0
         );
-        if figure("core") <= 0.8 && figure("lagP99Ms") < 10.0 {
+        if figure("core") <= 0.8 && figure("lagP99WorstSecondMs") < 10.0 {
             carried = carried.max(figure("perSecond") * PACE);
         }
         memory.push((name, figure("kbPerViewer")));
@@ -106,7 +107,7 @@ fn compare() {
     }
     println!();
     target(
-        "viewers at a request each 4 s on 80 % of a core, lag p99 < 10 ms",
+        "viewers at a request each 4 s on 80 % of a core, lag p99 < 10 ms in every second",
         carried,
         "viewers",
         Some(100_000.0),

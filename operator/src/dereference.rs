@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, ObjectList},
-    core::DynamicObject,
-};
-use serde::de::DeserializeOwned;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
+use kube::{Api, Client, ResourceExt, api::ListParams, core::DynamicObject};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use showrunner_crds::{labels, platform::StreamingPlatform, premiere::Premiere};
 
 use crate::{
     clock::Clock,
     kind::Kind,
+    listed,
     observed::{Live, Observed},
 };
 
@@ -78,12 +75,16 @@ async fn list_kind(
     kind: Kind,
     params: &ListParams,
 ) -> Result<Vec<(Kind, DynamicObject)>, DereferenceError> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind.api_resource());
-    let list: ObjectList<DynamicObject> = api.list(params).await.map_err(|source| DereferenceError::List {
+    let objects = if kind == Kind::Deployment {
+        listed::list::<Vec<ManagedFieldsEntry>>(client, namespace, kind, params).await
+    } else {
+        listed::list::<IgnoredAny>(client, namespace, kind, params).await
+    };
+    let objects = objects.map_err(|source| DereferenceError::List {
         what: "rendered objects",
         source,
     })?;
-    Ok(list.items.into_iter().map(|object| (kind, object)).collect())
+    Ok(objects.into_iter().map(|object| (kind, object)).collect())
 }
 
 async fn list<K>(

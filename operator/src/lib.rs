@@ -26,6 +26,7 @@ pub mod floor;
 mod hex;
 pub mod kind;
 pub mod leader;
+mod listed;
 pub mod memory;
 pub mod metering;
 pub mod observed;

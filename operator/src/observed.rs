@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::{Pod, Service},
-    apimachinery::pkg::apis::meta::v1::Condition,
-};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{ResourceExt, core::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -85,7 +82,7 @@ impl Addresses {
     /// Reads the addresses out of the Services there are.
     #[must_use]
     pub fn read(platform: &ValidatedPlatform, live: &Live) -> Self {
-        let address = |name: &str| live.typed::<Service>(Kind::Service, name).as_ref().and_then(ingress);
+        let address = |name: &str| live.get(Kind::Service, name).and_then(ingress);
         Self {
             edges: platform
                 .regions_with(showrunner_crds::platform::Role::Edge)
@@ -137,19 +134,12 @@ fn url(address: &str) -> String {
     format!("http://{address}:{}", names::HTTP_PORT)
 }
 
-fn ingress(service: &Service) -> Option<String> {
-    let ingress = service
-        .status
-        .as_ref()?
-        .load_balancer
-        .as_ref()?
-        .ingress
-        .as_ref()?
-        .first()?;
-    ingress
-        .ip
-        .clone()
-        .or_else(|| ingress.hostname.clone())
+/// Read out of the object as it came, like all that is asked for of every region.
+fn ingress(service: &DynamicObject) -> Option<String> {
+    let ingress = &service.data["status"]["loadBalancer"]["ingress"][0];
+    let text = |field: &str| ingress[field].as_str().map(str::to_owned);
+    text("ip")
+        .or_else(|| text("hostname"))
         .filter(|address| !address.is_empty())
 }
 

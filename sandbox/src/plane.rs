@@ -25,11 +25,21 @@ pub enum ControlPlane {
     Embedded,
     /// Kubernetes' own, as child processes. Only load balancer addresses come from this process.
     Real(Assets),
+    /// Kubernetes' own API server and etcd as child processes, with the controllers and the scheduler of this process: so
+    /// those are tested alone. Nothing collects garbage or empties a namespace.
+    RealApi(Assets),
 }
 
 enum Server {
     Embedded(ApiServer, ListenHandle),
-    Real(Box<RealControlPlane>),
+    Real(Box<RealControlPlane>, Controllers),
+}
+
+/// Whose controllers run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Controllers {
+    Upstream,
+    Ours,
 }
 
 /// A running control plane.
@@ -50,13 +60,19 @@ impl Plane {
                 )))?;
                 Server::Embedded(api, listening)
             }
-            ControlPlane::Real(assets) => {
+            ControlPlane::Real(assets) | ControlPlane::RealApi(assets) => {
+                let whose = match config.control_plane {
+                    ControlPlane::RealApi(_) => Controllers::Ours,
+                    _ => Controllers::Upstream,
+                };
                 let real = RealConfig {
+                    controllers: whose == Controllers::Upstream,
+                    scheduler: whose == Controllers::Upstream,
                     listen: config.listen,
                     ..RealConfig::new(assets.clone(), config.root.join("control-plane"))
                 }
                 .tuned(&config.controllers);
-                Server::Real(Box::new(RealControlPlane::start(&real).await?))
+                Server::Real(Box::new(RealControlPlane::start(&real).await?), whose)
             }
         };
         Ok(Self {
@@ -78,9 +94,12 @@ impl Plane {
                 api.set_nodes(runtime.clone());
                 spawn_all(client, controllers, stop)
             }
-            Server::Real(real) => {
+            Server::Real(real, whose) => {
                 real.adopt(runtime).await?;
-                spawn_load_balancer(client, controllers, stop)
+                match whose {
+                    Controllers::Upstream => spawn_load_balancer(client, controllers, stop),
+                    Controllers::Ours => spawn_all(client, controllers, stop),
+                }
             }
         });
         Ok(())
@@ -89,21 +108,21 @@ impl Plane {
     pub(crate) fn client(&self) -> Client {
         match &self.server {
             Server::Embedded(api, _) => api.client("default"),
-            Server::Real(real) => real.client(),
+            Server::Real(real, _) => real.client(),
         }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         match &self.server {
             Server::Embedded(_, listening) => listening.addr(),
-            Server::Real(real) => real.address(),
+            Server::Real(real, _) => real.address(),
         }
     }
 
     pub(crate) fn kubeconfig(&self) -> String {
         match &self.server {
             Server::Embedded(api, listening) => api.kubeconfig_yaml(listening.addr()),
-            Server::Real(real) => real.kubeconfig().to_owned(),
+            Server::Real(real, _) => real.kubeconfig().to_owned(),
         }
     }
 
@@ -111,7 +130,7 @@ impl Plane {
     pub(crate) fn reported(&self) -> ReportedAddresses {
         match &self.server {
             Server::Embedded(..) => ReportedAddresses::Loopback,
-            Server::Real(_) => ReportedAddresses::Private,
+            Server::Real(..) => ReportedAddresses::Private,
         }
     }
 
@@ -122,7 +141,7 @@ impl Plane {
             .map(|error| error.to_string())
             .or_else(|| match &self.server {
                 Server::Embedded(..) => None,
-                Server::Real(real) => real.failure(),
+                Server::Real(real, _) => real.failure(),
             })
     }
 
@@ -134,7 +153,7 @@ impl Plane {
         {
             warn!(%error, "controllers");
         }
-        if let Server::Real(real) = &mut self.server {
+        if let Server::Real(real, _) = &mut self.server {
             real.stop_controllers().await?;
         }
         Ok(())
@@ -144,7 +163,7 @@ impl Plane {
     pub(crate) async fn stop(self) -> Result<(), SandboxError> {
         match self.server {
             Server::Embedded(_, listening) => drop(listening),
-            Server::Real(real) => real.stop().await?,
+            Server::Real(real, _) => real.stop().await?,
         }
         Ok(())
     }

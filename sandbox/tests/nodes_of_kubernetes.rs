@@ -55,6 +55,7 @@ async fn the_api_server_reaches_pods_logs_and_metrics() {
     let config = RealConfig {
         // This is about the API server: the pod is bound by hand.
         controllers: false,
+        scheduler: false,
         ..RealConfig::new(assets, folder.path().join("control-plane"))
     };
     let plane = RealControlPlane::start(&config).await.unwrap();

@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec.channels[]",
-        cluster: Cel("duration(self.dvrWindow) >= duration(string(self.segmentSeconds * 4) + 's')"),
+        cluster: Cel("duration(self.dvrWindow).getSeconds() >= self.segmentSeconds * 4"),
         message: "dvrWindow must hold at least 4 segments: players start 3 behind the live edge",
         check: |platform| {
             each(&platform.spec.channels, "spec.channels", ".dvrWindow", |channel| {

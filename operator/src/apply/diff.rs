@@ -1,5 +1,7 @@
 //! Whether an object already is what we would send, pure: what is current is not sent again.
 
+use std::collections::BTreeMap;
+
 use kube::{
     ResourceExt,
     core::{DynamicObject, ObjectMeta},
@@ -15,7 +17,8 @@ pub const APPLIED_HASH: &str = "showrunner.dev/applied-hash";
 /// Hash of a rendered object.
 #[must_use]
 pub(super) fn hash(body: &Value) -> String {
-    let digest = Sha256::digest(body.to_string().as_bytes());
+    // A tree of JSON values can always be written.
+    let digest = Sha256::digest(serde_json::to_vec(body).unwrap_or_default());
     hex(&digest[..12])
 }
 
@@ -46,25 +49,32 @@ pub(super) fn is_current(live: &DynamicObject, body: &Value) -> bool {
             body.iter().all(|(field, wanted)| match field.as_str() {
                 // It was found as what it is.
                 "apiVersion" | "kind" => true,
-                "metadata" => metadata_covers(live, wanted),
+                "metadata" => metadata_covers(&live.metadata, wanted),
                 _ => live.data.get(field).is_some_and(|live| covers(live, wanted)) || is_nothing(wanted),
             })
         })
 }
 
-/// The same for metadata. What owns which field is most of it, and nothing that we would send.
-fn metadata_covers(live: &DynamicObject, wanted: &Value) -> bool {
-    let live = &live.metadata;
-    let ours = ObjectMeta {
-        name: live.name.clone(),
-        namespace: live.namespace.clone(),
-        labels: live.labels.clone(),
-        annotations: live.annotations.clone(),
-        owner_references: live.owner_references.clone(),
-        finalizers: live.finalizers.clone(),
-        ..ObjectMeta::default()
+/// The same for metadata, of which we render what is named here.
+fn metadata_covers(live: &ObjectMeta, wanted: &Value) -> bool {
+    let text = |live: &Option<String>, wanted: &Value| live.as_deref() == wanted.as_str();
+    let texts = |live: &Option<BTreeMap<String, String>>, wanted: &Value| {
+        let covered = |(key, wanted): (&String, &Value)| {
+            let live = live.as_ref().and_then(|live| live.get(key));
+            live.map(String::as_str) == wanted.as_str()
+        };
+        wanted.as_object().is_some_and(|wanted| wanted.iter().all(covered))
     };
-    serde_json::to_value(ours).is_ok_and(|live| covers(&live, wanted))
+    wanted.as_object().is_some_and(|wanted| {
+        wanted.iter().all(|(field, wanted)| match field.as_str() {
+            "name" => text(&live.name, wanted),
+            "namespace" => text(&live.namespace, wanted),
+            "labels" => texts(&live.labels, wanted),
+            "annotations" => texts(&live.annotations, wanted),
+            "ownerReferences" => serde_json::to_value(&live.owner_references).is_ok_and(|live| covers(&live, wanted)),
+            _ => is_nothing(wanted),
+        })
+    })
 }
 
 /// Whether everything in `wanted` is in `live`; defaults and fields of others may be there besides. Elements of a list are

@@ -34,7 +34,7 @@ struct Looks {
 
 /// Three platforms; `fails` says what fails for the first two from some time on, when a user changes all three.
 async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) -> Looks {
-    let world = Arc::new(World::new(1, Rates::none()).await);
+    let world = Arc::new(World::new(1, Rates::none()));
     let namespaces: Api<Namespace> = Api::all(world.client("installer"));
     let mut spec = Plan::of(0).first;
     for name in ["bad", "worse", "fine"] {

@@ -28,7 +28,7 @@ use showrunner_unreliable::seeds::Seeds;
 use crate::{operators::the_operator, plan::Plan};
 
 /// Runs by default; `SHOWRUNNER_SEEDS` says otherwise.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 2000;
 /// Real time that one run may take.
 const LIMIT: Duration = Duration::from_mins(2);
 const REPLAY: &str = "cargo test -p showrunner-operator --test abuse seeds";
@@ -54,7 +54,7 @@ fn seeds() {
 #[test]
 fn a_seed_tells_everything() {
     for seed in [3, 11, 42] {
-        let journal = || run::run(&Plan::of(seed), the_operator).unwrap().journal;
+        let journal = || run::run(&Plan::of(seed), the_operator).unwrap().journal.to_string();
         let (first, second) = (journal(), journal());
         let differs = first
             .lines()

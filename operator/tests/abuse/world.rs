@@ -17,7 +17,7 @@ use showrunner_operator::{
     Clock, OperatorOptions,
     apply::{APPLIED_HASH, HANDOVER_MANAGER},
 };
-use showrunner_unreliable::{Link, Rates, Unreliable, snapshot, snapshot::Snapshot};
+use showrunner_unreliable::{Link, Rates, Unreliable, seeds, snapshot, snapshot::Snapshot};
 use tower::Layer as _;
 
 pub(crate) const NAMESPACE: &str = "stage";
@@ -51,26 +51,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(seed: u64, rates: Rates) -> Self {
-        static DEFINITIONS: OnceLock<Vec<CustomResourceDefinition>> = OnceLock::new();
-        let server = ApiServer::new(ApiServerConfig::default());
-        let world = Self {
-            server,
+    pub(crate) fn new(seed: u64, rates: Rates) -> Self {
+        // Definitions are compiled once, not once a run.
+        static INSTALLED: OnceLock<ApiServer> = OnceLock::new();
+        let install = || std::thread::spawn(|| seeds::paused(0, installed())).join().unwrap();
+        Self {
+            server: INSTALLED.get_or_init(install).fork(),
             network: Unreliable::new(seed, rates),
             bystanders: Unreliable::new(seed, Rates::none()),
             clock: Clock::runtime(Timestamp::from_second(1_800_000_000).unwrap()),
-        };
-        let client = world.client("installer");
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for definition in
-            DEFINITIONS.get_or_init(|| ["StreamingPlatform", "Premiere"].map(|kind| crd(kind).unwrap()).into())
-        {
-            definitions.create(&PostParams::default(), definition).await.unwrap();
         }
-        let namespaces: Api<Namespace> = Api::all(client);
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        world
     }
 
     /// A client that nothing befalls.
@@ -146,6 +136,21 @@ impl World {
         snapshot.values_mut().for_each(mask);
         snapshot
     }
+}
+
+/// A server with our kinds, and the namespace everything happens in.
+async fn installed() -> ApiServer {
+    let server = ApiServer::new(ApiServerConfig::default());
+    let client = server.client(NAMESPACE);
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for kind in ["StreamingPlatform", "Premiere"] {
+        let definition = crd(kind).unwrap();
+        definitions.create(&PostParams::default(), &definition).await.unwrap();
+    }
+    let namespaces: Api<Namespace> = Api::all(client);
+    let namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    server
 }
 
 fn mask(object: &mut Value) {

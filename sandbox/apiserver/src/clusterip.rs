@@ -14,7 +14,7 @@ const FIRST_PORT: i64 = 30_000;
 const PORTS: i64 = 2_768;
 
 /// What is taken.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ClusterIps {
     ips: HashSet<Ipv4Addr>,
     ports: HashSet<i64>,

@@ -59,6 +59,18 @@ impl ApiServer {
                 }
             }
         }
+        Self::over(engine)
+    }
+
+    /// A server of its own that begins with everything that is in this one now: objects, versions, definitions. What is done
+    /// to either is not seen by the other. Must be called inside a tokio runtime, not necessarily that of this server; the way
+    /// to the pods has to be installed anew.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::over(Arc::new(self.engine.fork()))
+    }
+
+    fn over(engine: Arc<Engine>) -> Self {
         let collector = tokio::spawn(gc::run(Arc::downgrade(&engine)));
         Self {
             engine,

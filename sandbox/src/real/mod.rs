@@ -26,6 +26,8 @@ use kube::{
 use showrunner_controllers::ControllersConfig;
 use showrunner_node::{NodeRuntime, agent::Spawner};
 
+use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
+
 pub use assets::{ASSETS_VARIABLE, Assets, AssetsError, KUBERNETES_VERSION};
 use certificates::{ADMIN, Authority, CONTROLLER_MANAGER, FRONT_PROXY, Identity, SCHEDULER};
 use commands::Addresses;
@@ -87,8 +89,10 @@ pub struct RealConfig {
     pub assets: Assets,
     /// Absolute folder for data, certificates and logs. Created; whoever names it removes it.
     pub directory: PathBuf,
-    /// Whether kube-controller-manager and kube-scheduler run too.
+    /// Whether kube-controller-manager runs too.
     pub controllers: bool,
+    /// Whether kube-scheduler runs too.
+    pub scheduler: bool,
     /// Where the API server listens: loopback, port 0 for any.
     pub listen: SocketAddr,
     /// More arguments of kube-apiserver.
@@ -105,6 +109,7 @@ impl RealConfig {
             assets,
             directory,
             controllers: true,
+            scheduler: true,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             api_server_arguments: Vec::new(),
             controller_manager_arguments: Vec::new(),
@@ -177,17 +182,18 @@ impl RealControlPlane {
         let api = self.client.clone();
         self.ready("kube-apiserver", async || healthy(&api, "/readyz").await)
             .await?;
-        if !config.controllers {
-            return Ok(());
+        let mut waited = Vec::new();
+        if config.controllers {
+            let arguments = commands::controller_manager(at, authority, &config.controller_manager_arguments);
+            self.launch(config, "kube-controller-manager", arguments).await?;
+            waited.push(("kube-controller-manager", at.controllers));
         }
-        let arguments = commands::controller_manager(at, authority, &config.controller_manager_arguments);
-        self.launch(config, "kube-controller-manager", arguments).await?;
-        self.launch(config, "kube-scheduler", commands::scheduler(at, authority))
-            .await?;
-        for (name, address) in [
-            ("kube-controller-manager", at.controllers),
-            ("kube-scheduler", at.scheduler),
-        ] {
+        if config.scheduler {
+            let arguments = commands::scheduler(at, authority);
+            self.launch(config, "kube-scheduler", arguments).await?;
+            waited.push(("kube-scheduler", at.scheduler));
+        }
+        for (name, address) in waited {
             let probe = self.client_of(address).await?;
             self.ready(name, async || healthy(&probe, "/healthz").await).await?;
         }
@@ -359,5 +365,7 @@ async fn healthy(client: &Client, path: &str) -> bool {
     let Ok(request) = http::Request::get(path).body(Vec::new()) else {
         return false;
     };
-    client.request_text(request).await.is_ok()
+    // That a server is not ready yet is no error of a request's.
+    let asked = client.request_text(request).with_subscriber(NoSubscriber::default());
+    asked.await.is_ok()
 }

@@ -83,9 +83,11 @@ impl Backend {
             return Ok(None);
         };
         let folder = tempfile::tempdir().unwrap();
-        let controllers = assets.binary("kube-controller-manager").is_ok() && assets.binary("kube-scheduler").is_ok();
+        let controllers = assets.binary("kube-controller-manager").is_ok();
         let mut config = RealConfig::new(assets, folder.path().join("control-plane"));
         config.controllers = controllers;
+        // It would write to the pods that the tests write to.
+        config.scheduler = false;
         // What the embedded server does itself: the others would act on what the tests create.
         let ours = "--controllers=garbage-collector-controller,namespace-controller";
         config.controller_manager_arguments = vec![ours.to_owned()];

@@ -1,6 +1,7 @@
 //! Sets of fields, in the `fieldsV1` form of `metadata.managedFields`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value};
 
@@ -24,10 +25,16 @@ impl FieldSet {
 
     /// A leaf, or a subtree whose root is itself a member.
     pub(crate) fn insert(&mut self, element: String, member: bool, below: FieldSet) {
-        if member || !below.is_empty() {
-            let node = self.nodes.entry(element).or_default();
-            node.member |= member;
-            node.below.unite(below);
+        if !member && below.is_empty() {
+            return;
+        }
+        match self.nodes.entry(element) {
+            Entry::Vacant(place) => drop(place.insert(Node { member, below })),
+            Entry::Occupied(mut node) => {
+                let node = node.get_mut();
+                node.member |= member;
+                node.below.unite(below);
+            }
         }
     }
 
@@ -69,6 +76,20 @@ impl FieldSet {
             }
         }
         out
+    }
+
+    /// Takes the members of `other` out.
+    pub(crate) fn subtract(&mut self, other: &FieldSet) {
+        for (element, theirs) in &other.nodes {
+            let Some(node) = self.nodes.get_mut(element) else {
+                continue;
+            };
+            node.member &= !theirs.member;
+            node.below.subtract(&theirs.below);
+            if !node.member && node.below.is_empty() {
+                self.nodes.remove(element);
+            }
+        }
     }
 
     /// Drops a path of fields and what lies below it.
@@ -183,5 +204,10 @@ mod tests {
         assert_eq!(a.intersection(&b).paths(), [".a.b"]);
         assert_eq!(a.difference(&b).paths(), [".a", ".c"]);
         assert!(a.difference(&a).is_empty());
+        for other in [&a, &b, &FieldSet::default()] {
+            let mut rest = a.clone();
+            rest.subtract(other);
+            assert_eq!(rest, a.difference(other));
+        }
     }
 }

@@ -83,13 +83,12 @@ pub(crate) fn apply(
     let position = entries.iter().position(|m| m.is(&entry));
     let last = position.map(|index| entries.remove(index));
 
-    let base = if live.is_null() {
-        Value::Object(serde_json::Map::new())
-    } else {
-        live.clone()
-    };
-    let mut object = merge::merge(schema, &base, config);
-    if let Some(last) = &last {
+    let empty = Value::Object(serde_json::Map::new());
+    let base = if live.is_null() { &empty } else { live };
+    let mut object = merge::merge(schema, base, config);
+    let same_fields = last.as_ref().is_some_and(|last| last.fields == entry.fields);
+    // Where the same fields are applied as the last time, none is abandoned.
+    if let Some(last) = last.as_ref().filter(|_| !same_fields) {
         let mut kept = entry.fields.clone();
         for manager in &entries {
             kept.unite(manager.fields.clone());
@@ -97,7 +96,7 @@ pub(crate) fn apply(
         merge::remove_abandoned(schema, &mut object, &last.fields, &kept);
     }
 
-    let comparison = compare(schema, &base, &object);
+    let comparison = compare(schema, base, &object);
     let conflicts: Vec<FieldSet> = entries
         .iter()
         .map(|m| m.fields.intersection(&comparison.changed).intersection(&entry.fields))
@@ -106,10 +105,10 @@ pub(crate) fn apply(
         return Err(conflict(&entries, &conflicts));
     }
     for (manager, lost) in entries.iter_mut().zip(&conflicts) {
-        manager.fields = manager.fields.difference(lost).difference(&comparison.removed);
+        manager.fields.subtract(lost);
+        manager.fields.subtract(&comparison.removed);
     }
 
-    let same_fields = last.as_ref().is_some_and(|last| last.fields == entry.fields);
     if let Some(last) = last.filter(|_| same_fields && comparison.is_empty()) {
         entry.time = last.time;
     }
@@ -139,12 +138,13 @@ pub(crate) fn note_update(schema: &Schema, old: &Value, new: &mut Value, writer:
             found = true;
             let before = manager.fields.clone();
             manager.fields.unite(changed.clone());
-            manager.fields = manager.fields.difference(&comparison.removed);
+            manager.fields.subtract(&comparison.removed);
             if manager.fields != before {
                 manager.time.clone_from(&probe.time);
             }
         } else {
-            manager.fields = manager.fields.difference(&changed).difference(&comparison.removed);
+            manager.fields.subtract(&changed);
+            manager.fields.subtract(&comparison.removed);
         }
     }
     if !found {

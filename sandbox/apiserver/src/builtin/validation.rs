@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::names;
+use crate::crd::prune::Place;
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 use crate::schema::{Schema, Ty};
@@ -10,7 +11,7 @@ use crate::selector::LabelSelector;
 
 /// The first value whose type contradicts the schema, in the words of Go's decoder.
 pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
-    fn visit(schema: &Schema, value: &Value, path: &str) -> Option<String> {
+    fn visit(schema: &Schema, value: &Value, place: &Place<'_>) -> Option<String> {
         if value.is_null() || schema.open() {
             return None;
         }
@@ -30,14 +31,14 @@ pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
                 other => other.openapi(),
             };
             return Some(format!(
-                "json: cannot unmarshal {found} into Go struct field {path} of type {wanted}"
+                "json: cannot unmarshal {found} into Go struct field {place} of type {wanted}"
             ));
         }
         match value {
-            Value::Object(fields) => fields.iter().find_map(|(name, child)| {
-                visit(schema.known_field(name)?, child, &crate::crd::prune::join(path, name))
-            }),
-            Value::Array(items) => items.iter().find_map(|item| visit(schema.items.as_ref()?, item, path)),
+            Value::Object(fields) => fields
+                .iter()
+                .find_map(|(name, child)| visit(schema.known_field(name)?, child, &Place::Field(place, name))),
+            Value::Array(items) => items.iter().find_map(|item| visit(schema.items.as_ref()?, item, place)),
             Value::String(text) if schema.format.as_deref() == Some("date-time") => text
                 .parse::<jiff::Timestamp>()
                 .is_err()
@@ -46,7 +47,7 @@ pub(crate) fn check_types(def: &ResourceDef, object: &Value) -> ApiResult<()> {
         }
     }
     let secret = def.is("", "Secret").then(|| illegal_base64(&object["data"])).flatten();
-    match visit(&def.schema, object, "").or(secret) {
+    match visit(&def.schema, object, &Place::Root).or(secret) {
         None => Ok(()),
         Some(why) => {
             let kind = &def.kind;

@@ -1,18 +1,39 @@
 //! Unknown fields: found, and removed.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::schema::{Schema, Ty};
 
+/// A place in an object. Put into words only where there is something to say of it: every field of every write is passed.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Root,
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(above, name) => write!(f, "{above}.{name}"),
+            Self::Item(above, index) => write!(f, "{above}[{index}]"),
+        }
+    }
+}
+
 /// Removes fields the schema does not know and notes their paths in `unknown`.
-pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+pub(crate) fn prune(schema: &Schema, value: &mut Value, place: &Place<'_>, unknown: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             if !schema.open() {
                 fields.retain(|name, _| {
                     let keep = schema.known_field(name).is_some() || (schema.embedded && embedded_field(name));
                     if !keep {
-                        unknown.push(join(path, name));
+                        unknown.push(Place::Field(place, name).to_string());
                     }
                     keep
                 });
@@ -22,14 +43,14 @@ pub(crate) fn prune(schema: &Schema, value: &mut Value, path: &str, unknown: &mu
             }
             for (name, child) in fields.iter_mut() {
                 if let Some(schema) = schema.known_field(name) {
-                    prune(schema, child, &join(path, name), unknown);
+                    prune(schema, child, &Place::Field(place, name), unknown);
                 }
             }
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return };
             for (index, item) in items.iter_mut().enumerate() {
-                prune(schema, item, &format!("{path}[{index}]"), unknown);
+                prune(schema, item, &Place::Item(place, index), unknown);
             }
         }
         _ => {}
@@ -46,5 +67,20 @@ pub(crate) fn join(path: &str, name: &str) -> String {
         name.to_owned()
     } else {
         format!("{path}.{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_reads_like_a_path() {
+        let spec = Place::Field(&Place::Root, "spec");
+        let ports = Place::Field(&spec, "ports");
+        let port = Place::Item(&ports, 2);
+        assert_eq!(Place::Root.to_string(), "");
+        assert_eq!(spec.to_string(), "spec");
+        assert_eq!(Place::Field(&port, "name").to_string(), "spec.ports[2].name");
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
 pub(crate) fn conform(def: &ResourceDef, object: &mut Value, options: &WriteOptions) -> ApiResult<Vec<String>> {
     let strictness = options.strictness;
     let mut unknown = Vec::new();
-    prune::prune(&def.schema, object, "", &mut unknown);
+    prune::prune(&def.schema, object, &prune::Place::Root, &mut unknown);
     let twice = options
         .duplicates
         .iter()

@@ -42,6 +42,18 @@ impl Engine {
         }
     }
 
+    /// An engine of its own with everything that is in this one, except the way to the pods.
+    pub(crate) fn fork(&self) -> Self {
+        let ips = self.ips.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            config: self.config.clone(),
+            store: self.store.fork(),
+            registry: self.registry.fork(),
+            ips: Mutex::new(ips),
+            nodes: RwLock::new(None),
+        }
+    }
+
     pub(crate) fn set_nodes(&self, nodes: Arc<dyn NodeAccess>) {
         *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = Some(nodes);
     }

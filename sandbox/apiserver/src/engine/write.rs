@@ -427,19 +427,20 @@ fn confine(def: &ResourceDef, old: &Value, new: &mut Value, subresource: &str) {
 
 fn generation_changes(def: &ResourceDef, old: &Value, new: &Value) -> bool {
     if def.custom.is_some() {
-        let part = |object: &Value| {
-            let fields = object.as_object().into_iter().flatten();
-            let kept = fields.filter(|(name, _)| {
-                name.as_str() != "metadata"
-                    && name.as_str() != "apiVersion"
-                    && !(def.status && name.as_str() == "status")
-            });
-            kept.map(|(name, value)| (name.clone(), value.clone()))
-                .collect::<serde_json::Map<_, _>>()
-        };
-        return part(old) != part(new);
+        return specified(def, old).ne(specified(def, new));
     }
     strategy::generation_part(def).is_some_and(|part| old[part] != new[part])
+}
+
+/// The fields of a custom object of which each change is another generation.
+fn specified<'a>(def: &ResourceDef, object: &'a Value) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    let status = def.status;
+    let fields = object.as_object().into_iter().flatten();
+    fields.filter(move |(name, _)| match name.as_str() {
+        "metadata" | "apiVersion" => false,
+        "status" => !status,
+        _ => true,
+    })
 }
 
 /// Whether nothing but the managers' times differs.

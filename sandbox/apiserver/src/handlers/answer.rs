@@ -20,7 +20,7 @@ pub(crate) fn json_bytes(status: StatusCode, body: Bytes) -> Response<ApiBody> {
 
 /// A JSON answer, 200.
 pub(crate) fn json(value: &Value) -> Response<ApiBody> {
-    json_bytes(StatusCode::OK, Bytes::from(value.to_string()))
+    json_bytes(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default().into())
 }
 
 /// Plain text, 200.
@@ -36,7 +36,9 @@ pub(crate) fn text(body: impl Into<Bytes>) -> Response<ApiBody> {
 /// A stored object as the version asked for.
 pub(crate) fn object_json(def: &ResourceDef, object: &Stored) -> Bytes {
     if def.converts() {
-        Bytes::from(def.served(&object.value).to_string())
+        serde_json::to_vec(&def.served(&object.value))
+            .unwrap_or_default()
+            .into()
     } else {
         object.json()
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Call, mutate};
 use crate::apply::update;
 use crate::body::ApiBody;
+use crate::crd::prune;
 use crate::engine::write::Proposal;
 use crate::engine::{Engine, Strictness, WriteOptions, decode};
 use crate::error::{ApiError, ApiResult, Cause};
@@ -132,7 +133,7 @@ fn check_config(call: &Call, config: &mut Value) -> ApiResult<()> {
         return Err(ApiError::bad_request(message));
     }
     let mut unknown = Vec::new();
-    crate::crd::prune::prune(&def.schema, config, "", &mut unknown);
+    prune::prune(&def.schema, config, &prune::Place::Root, &mut unknown);
     if let Some(first) = unknown.first() {
         let (namespace, name) = (call.namespace(), call.name());
         let full = if namespace.is_empty() {

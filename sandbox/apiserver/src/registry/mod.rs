@@ -178,6 +178,14 @@ impl Registry {
         }
     }
 
+    /// A registry of its own with the same resources.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            turn: Mutex::new(()),
+            snapshot: RwLock::new(self.snapshot()),
+        }
+    }
+
     /// The current view.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()

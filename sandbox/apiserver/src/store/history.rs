@@ -32,7 +32,7 @@ pub(crate) struct Expired {
 }
 
 /// The last changes of one resource.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct History {
     changes: VecDeque<Arc<Change>>,
     capacity: usize,

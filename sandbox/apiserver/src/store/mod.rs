@@ -92,6 +92,31 @@ impl Store {
         }
     }
 
+    /// A store of its own with everything that is in this one, except who watches.
+    pub(crate) fn fork(&self) -> Self {
+        let state = self.read();
+        let table = |(resource, table): (&Arc<str>, &Table)| {
+            let table = Table {
+                objects: table.objects.clone(),
+                history: table.history.clone(),
+                subscribers: Vec::new(),
+            };
+            (resource.clone(), table)
+        };
+        Self {
+            state: RwLock::new(State {
+                revision: state.revision,
+                tables: state.tables.iter().map(table).collect(),
+                uids: state.uids.clone(),
+                dependents: state.dependents.clone(),
+                pending: state.pending.clone(),
+            }),
+            history: self.history,
+            queue: self.queue,
+            work: Notify::new(),
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, State> {
         // A panic while the lock is held leaves no half-made write: every mutation below completes or does not start.
         self.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -38,7 +38,9 @@ impl Stored {
 
     /// The object as JSON, in the version it is stored in.
     pub(crate) fn json(&self) -> Bytes {
-        self.json.get_or_init(|| Bytes::from(self.value.to_string())).clone()
+        // A tree of JSON values can always be written.
+        let render = || serde_json::to_vec(&self.value).unwrap_or_default().into();
+        self.json.get_or_init(render).clone()
     }
 
     fn metadata(&self) -> &Value {
