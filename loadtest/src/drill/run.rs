@@ -43,7 +43,7 @@ const LEAD: Duration = Duration::from_secs(1);
 
 /// Runs a drill. `stop` ends it early: faults are undone, the evidence says that it was cut short.
 pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, DrillError> {
-    run_on(drill, stop, std::future::pending()).await
+    Box::pin(run_on(drill, stop, std::future::pending())).await
 }
 
 /// Runs a drill on something that may break: `broken` gives why, and ends the run.

@@ -361,7 +361,8 @@ impl Injector {
             Ok(self.journal.advance(entry, Stage::Undone).await?)
         })
         .await;
-        outcomes.into_iter().fold(Ok(()), |first, (_, next)| first.and(next))
+        // All have been tried; the first failure is told.
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     fn note(&self, fault: &str, stage: FaultStage, detail: String) {

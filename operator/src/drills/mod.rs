@@ -104,6 +104,7 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         .await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn on_error(drill: Arc<Drill>, error: &DrillError, context: Arc<Context>) -> Next {
     let failures = {
         let mut seen = context.seen();
