@@ -362,7 +362,7 @@ impl Injector {
         })
         .await;
         // All have been tried; the first failure is told.
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
     }
 
     fn note(&self, fault: &str, stage: FaultStage, detail: String) {

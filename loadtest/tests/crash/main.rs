@@ -117,11 +117,13 @@ fn an_undo_may_die_too(source: fn(&std::path::Path) -> Source) {
                 world.kill_in_the_middle(dir.path()).await;
                 assert!(!world.differences(&before).await.is_empty(), "nothing to undo");
                 let source = source(dir.path());
+                died = None;
                 for _ in 0..2 {
-                    died = die(&world, call, carried_out, async |client| {
+                    let death = die(&world, call, carried_out, async |client| {
                         let _ = actors::undo(&client, &source).await;
                     })
                     .await;
+                    died = died.or(death);
                 }
                 let report = actors::undo(&world.client("person"), &source).await.unwrap();
                 assert!(report.proved, "call {call}, carried out: {carried_out}: {report:?}");
@@ -167,11 +169,13 @@ fn an_operator_that_dies_is_followed_by_another() {
                 let before = world.snapshot().await;
                 let dir = tempfile::tempdir().unwrap();
                 world.kill_in_the_middle(dir.path()).await;
+                died = None;
                 for _ in 0..2 {
-                    died = die(&world, call, carried_out, async |client| {
+                    let death = die(&world, call, carried_out, async |client| {
                         actors::operate(client, &world, Duration::from_secs(120)).await.unwrap();
                     })
                     .await;
+                    died = died.or(death);
                 }
                 finisher(&world).await.unwrap();
                 assert_eq!(
@@ -183,7 +187,7 @@ fn an_operator_that_dies_is_followed_by_another() {
             deaths += u64::from(died.is_some());
         }
         if died.is_none() {
-            assert!(deaths > 10, "only {deaths} deaths");
+            assert!(deaths >= 10, "only {deaths} deaths");
             return;
         }
     }
