@@ -205,37 +205,41 @@ where
                 }
                 let key = Key::of(&object);
                 let version = version_of(&object);
-                inner.seen(version);
-                let old = inner.objects.get(&key).cloned();
+                if inner
+                    .unconfirmed
+                    .get(&key)
+                    .is_some_and(|(written, _)| Some(*written) <= version)
+                {
+                    inner.unconfirmed.remove(&key);
+                }
+                let mut changes = inner.reached(version);
                 // Our own later write stays: the watch will reach it.
-                if old.as_deref().and_then(version_of) > version && inner.unconfirmed.contains_key(&key) {
-                    return;
+                if !inner.unconfirmed.contains_key(&key) {
+                    let new = Arc::new(object);
+                    let old = inner.objects.insert(key, Arc::clone(&new));
+                    if old.as_deref().and_then(version_of) != version {
+                        changes.push((old, Some(new)));
+                    }
                 }
-                let unchanged = old.as_deref().is_some_and(|old| version_of(old) == version);
-                let new = Arc::new(object);
-                inner.objects.insert(key, Arc::clone(&new));
                 drop(inner);
-                if !unchanged {
-                    self.notify(vec![(old, Some(new))]);
-                }
+                self.notify(changes);
             }
             watcher::Event::Delete(object) => {
                 let mut inner = self.write();
-                inner.seen(version_of(&object));
                 let key = Key::of(&object);
+                let mut changes: Changes<K> = Vec::new();
                 // A namesake with another uid, written by us since, is another object.
                 if inner
                     .objects
                     .get(&key)
-                    .is_some_and(|current| current.uid() != object.uid())
+                    .is_some_and(|current| current.uid() == object.uid())
                 {
-                    return;
+                    inner.unconfirmed.remove(&key);
+                    changes.push((inner.objects.remove(&key), None));
                 }
-                let old = inner.objects.remove(&key);
+                changes.extend(inner.reached(version_of(&object)));
                 drop(inner);
-                if old.is_some() {
-                    self.notify(vec![(old, None)]);
-                }
+                self.notify(changes);
             }
         }
     }
@@ -248,7 +252,7 @@ where
                 return;
             };
             let newest = incoming.values().filter_map(|object| version_of(&**object)).max();
-            inner.seen(newest);
+            inner.passed(newest);
             let kept: Vec<Key> = inner.unconfirmed.keys().cloned().collect();
             for key in kept {
                 if let Some(object) = inner.objects.get(&key) {
@@ -312,13 +316,20 @@ where
 }
 
 impl<K: Resource> Inner<K> {
-    /// The watch has reached `version`: everything we wrote up to there is confirmed.
-    fn seen(&mut self, version: Option<u64>) {
-        if let Some(version) = version {
-            self.watched = self.watched.max(version);
-            let watched = self.watched;
-            self.unconfirmed.retain(|_, (written, _)| *written > watched);
-        }
+    /// An event of `version` has come: what we wrote before and no event has told of will not be told of any more. A re-list
+    /// had been before it, in which the object was gone already.
+    fn reached(&mut self, version: Option<u64>) -> Changes<K> {
+        let overtaken = self.passed(version);
+        let gone = overtaken.iter().filter_map(|key| self.objects.remove(key));
+        gone.map(|object| (Some(object), None)).collect()
+    }
+
+    /// The watch has passed `version`. Gives what we wrote up to there and had not been confirmed.
+    fn passed(&mut self, version: Option<u64>) -> Vec<Key> {
+        self.watched = self.watched.max(version.unwrap_or(0));
+        let watched = self.watched;
+        let overtaken = self.unconfirmed.extract_if(|_, (written, _)| *written <= watched);
+        overtaken.map(|(key, _)| key).collect()
     }
 
     fn is_gone(&self, object: &K) -> bool {
@@ -411,6 +422,30 @@ mod tests {
         cache.event(watcher::Event::InitDone);
         let names: Vec<String> = cache.all().iter().map(|pod| pod.name_any()).collect();
         assert_eq!(names, ["a", "c"]);
+    }
+
+    #[test]
+    fn a_write_whose_deletion_a_relist_hid_does_not_stay() {
+        let names = |cache: &Cache<Pod>| cache.all().iter().map(|pod| pod.name_any()).collect::<Vec<_>>();
+        let relist = |cache: &Cache<Pod>| {
+            cache.event(watcher::Event::Init);
+            cache.event(watcher::Event::InitApply(pod("a", "1", 5)));
+            cache.event(watcher::Event::InitDone);
+        };
+        // The list may be of a time before it, or after its end.
+        let cache = filled(&[pod("a", "1", 5)]);
+        cache.wrote(&pod("ghost", "2", 7));
+        relist(&cache);
+        assert_eq!(names(&cache), ["a", "ghost"]);
+        // The watch is beyond it, and had nothing to tell of it.
+        cache.event(watcher::Event::Apply(pod("b", "3", 9)));
+        assert_eq!(names(&cache), ["a", "b"]);
+        // The same where the answer comes after the list, and where it is a deletion that the watch tells of.
+        let cache = filled(&[pod("a", "1", 5), pod("b", "3", 6)]);
+        relist(&cache);
+        cache.wrote(&pod("ghost", "2", 7));
+        cache.event(watcher::Event::Delete(pod("b", "3", 9)));
+        assert_eq!(names(&cache), ["a"]);
     }
 
     #[test]

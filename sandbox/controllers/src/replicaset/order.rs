@@ -1,13 +1,14 @@
 //! Which pods a scale-down removes first.
 //!
 //! Upstream's order: unassigned, pending, not ready, lower `pod-deletion-cost`, more siblings on the same node, ready
-//! for a shorter time, more restarts, newer. The two ages are compared by the order of magnitude only, with the uid
-//! deciding within it, so that the choice spreads over pods of about the same age.
+//! for a shorter time, more restarts, newer. The two ages are compared by the order of magnitude only; in the end the uid
+//! decides, so that the choice spreads over pods of about the same age. (Upstream lets it decide between two ages of the same
+//! magnitude at once, but restarts between two that are equal.)
 
 use crate::model::pod::{created, is_ready, most_restarts, node_name, phase, ready_since};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// The pods, first to be deleted first.
@@ -17,35 +18,22 @@ pub(crate) fn deletion_order<'a>(pods: &[&'a Pod], now: Timestamp) -> Vec<&'a Po
         *siblings.entry(node_name(pod)).or_default() += 1;
     }
     let mut ordered = pods.to_vec();
-    ordered.sort_by(|a, b| before(a, b, &siblings, now));
+    // By a key, and not by comparing two: an order in which ages decide between some pairs and restarts between others goes in
+    // circles.
+    ordered.sort_by_cached_key(|pod| {
+        (
+            !node_name(pod).is_empty(),
+            phase_rank(pod),
+            is_ready(pod),
+            deletion_cost(pod),
+            Reverse(siblings.get(node_name(pod)).copied().unwrap_or(0)),
+            ready_since(pod).map(|since| magnitude(since, now)),
+            Reverse(most_restarts(pod)),
+            magnitude(created(pod), now),
+            pod.metadata.uid.clone(),
+        )
+    });
     ordered
-}
-
-fn before(a: &Pod, b: &Pod, siblings: &HashMap<&str, usize>, now: Timestamp) -> Ordering {
-    let assigned = |pod: &Pod| !node_name(pod).is_empty();
-    let rank = |pod: &Pod| siblings.get(node_name(pod)).copied().unwrap_or(0);
-    assigned(a)
-        .cmp(&assigned(b))
-        .then_with(|| phase_rank(a).cmp(&phase_rank(b)))
-        .then_with(|| is_ready(a).cmp(&is_ready(b)))
-        .then_with(|| deletion_cost(a).cmp(&deletion_cost(b)))
-        .then_with(|| rank(b).cmp(&rank(a)))
-        .then_with(|| match (ready_since(a), ready_since(b)) {
-            (Some(a_since), Some(b_since)) if a_since != b_since => magnitude(a_since, now)
-                .cmp(&magnitude(b_since, now))
-                .then_with(|| a.metadata.uid.cmp(&b.metadata.uid)),
-            _ => Ordering::Equal,
-        })
-        .then_with(|| most_restarts(b).cmp(&most_restarts(a)))
-        .then_with(|| {
-            if created(a) == created(b) {
-                Ordering::Equal
-            } else {
-                magnitude(created(a), now)
-                    .cmp(&magnitude(created(b), now))
-                    .then_with(|| a.metadata.uid.cmp(&b.metadata.uid))
-            }
-        })
 }
 
 fn phase_rank(pod: &Pod) -> u8 {
@@ -113,6 +101,25 @@ mod tests {
         let crowd = [on(ready_pod("one", at(10)), "b"), on(ready_pod("two", at(10)), "b")];
         let pods = [alone, crowd[0].clone(), crowd[1].clone()];
         assert_eq!(names(&pods, 1000), ["one", "two", "alone"]);
+    }
+
+    /// The order is one: which pods go does not depend on how they were listed.
+    #[test]
+    fn many_pods_of_about_the_same_age_have_one_order() {
+        let pod = |number: i32| {
+            let mut pod = ready_pod(&format!("p-{number}"), at(i64::from(10 + number % 3)));
+            pod.metadata.uid = Some(format!("{:02}", number * 37 % 64));
+            let restarted = ContainerStatus {
+                restart_count: number % 5,
+                ..ContainerStatus::default()
+            };
+            pod.status.get_or_insert_default().container_statuses = Some(vec![restarted]);
+            pod
+        };
+        let mut pods: Vec<Pod> = (0..64).map(pod).collect();
+        let listed = names(&pods, 1000);
+        pods.reverse();
+        assert_eq!(names(&pods, 1000), listed);
     }
 
     #[test]
