@@ -46,7 +46,7 @@ pub(crate) async fn die<F: Future<Output = ()>>(
     tokio::select! {
         biased;
         () = cut.cancelled() => Some(world.cut_off_at_a_write()),
-        () = process(client) => None,
+        () = Box::pin(process(client)) => None,
     }
 }
 
