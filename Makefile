@@ -35,6 +35,10 @@ unit-build:
 soak: ## the operator under abuse, 10,000 seeds (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
 	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-operator --test abuse seeds -- --nocapture
 
+.PHONY: test-undo
+test-undo: unit-build ## kill -9 of a drill on a cluster that stays: undone by a person, and by the operator
+	cargo test --locked -p showrunner --test undo -- --ignored --nocapture
+
 smoke: unit-build ## a drill of under 90 seconds on the real parts
 	bash .ci/passes $(DEBUG) scenarios/smoke.yaml
 

@@ -1,12 +1,20 @@
 //! Arguments.
 
 mod explain;
+mod lever;
+mod limits;
+mod undo;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(crate) use explain::{ExplainArgs, ExplainSubject, HpaArgs, RampArgs, SettingsArgs};
+pub(crate) use lever::{LeverAction, LeverArgs};
+pub(crate) use limits::LimitArgs;
+pub(crate) use undo::UndoArgs;
+
+use crate::cluster::ClusterArgs;
 
 /// Run streaming platforms on Kubernetes, and prove before the audience does that they hold.
 #[derive(Debug, Parser)]
@@ -32,14 +40,18 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start a sandbox with a platform in it; it stays up until Ctrl-C
     Up(UpArgs),
-    /// Stage a scenario against a platform in a sandbox and judge it
+    /// Stage a scenario against a platform, in a sandbox or on a cluster, and judge it
     Drill(DrillArgs),
+    /// Take back what a drill has left in a cluster, and prove it
+    Undo(UndoArgs),
     /// Judge a run again from its evidence alone
     Judge(JudgeArgs),
     /// Print every object that the operator would apply for a platform, as YAML
     Build(BuildArgs),
     /// Explain a decision of Kubernetes: why it did, or did not, scale
     Explain(ExplainArgs),
+    /// End every drill of a cluster and let none start, or let them run again
+    Lever(LeverArgs),
     /// Print the CustomResourceDefinitions as YAML
     Crd,
     /// Be a process of the data plane: encoder, origin, steering, services
@@ -89,14 +101,20 @@ pub(crate) struct UpArgs {
 #[command(after_help = "Examples:\n  \
     showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml\n  \
     showrunner drill scenarios/premiere-night.yaml --platform examples/cinema.yaml --dry-run\n  \
-    showrunner drill scenarios/smoke.yaml --platform examples/cinema.yaml --seed 7 --out /tmp/run")]
+    showrunner drill scenarios/smoke.yaml --platform examples/cinema.yaml --seed 7 --out /tmp/run\n  \
+    showrunner drill scenarios/smoke.yaml --platform cinema -n cinema --environment staging")]
 pub(crate) struct DrillArgs {
     /// File with a Scenario
     #[arg(value_name = "SCENARIO")]
     pub(crate) scenario: PathBuf,
-    /// File with the StreamingPlatform to run it against
-    #[arg(long, value_name = "FILE")]
+    /// File with the StreamingPlatform to run it against; with -n, --kubeconfig or --context its name in the cluster
+    #[arg(long, value_name = "FILE|NAME")]
     pub(crate) platform: PathBuf,
+    /// Run it against a platform that is there, in this namespace of a cluster; nothing is started
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Print the timeline, its targets and what each step may touch, and do nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -106,12 +124,22 @@ pub(crate) struct DrillArgs {
     /// Folder for evidence and reports; `target/drills/<run>` by default
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// What it may do, besides what its scenario says.
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Keep the pods' logs: copy them to this folder before the sandbox is removed
     #[arg(long, value_name = "DIR")]
     pub(crate) keep_logs: Option<PathBuf>,
     /// API server, controllers and scheduler
     #[arg(long, value_enum, default_value_t)]
     pub(crate) control_plane: PlaneArg,
+}
+
+impl DrillArgs {
+    /// Whether it runs against a platform that is there.
+    pub(crate) fn on_cluster(&self) -> bool {
+        self.namespace.is_some() || self.cluster.kubeconfig.is_some() || self.cluster.context.is_some()
+    }
 }
 
 /// Arguments of `judge`.

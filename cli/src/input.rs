@@ -40,8 +40,25 @@ pub(crate) fn platform_and_scenario(platform: &Path, scenario: &Path) -> Result<
     }
 }
 
-fn scenario(path: &Path, platform: Option<&StreamingPlatformSpec>) -> Result<Scenario, Failure> {
+/// Reads a file with a scenario, and holds it against a platform if there is one.
+pub(crate) fn scenario(path: &Path, platform: Option<&StreamingPlatformSpec>) -> Result<Scenario, Failure> {
     read_scenario(&name(path), bytes(path, MAX_BYTES)?, platform).map_err(|d| every(&d))
+}
+
+/// What is wrong with a platform that a scenario's patch has made: its schema, its rules, and what the operator would not
+/// render. The patched platform is in no file, so its paths are named, not its lines.
+pub(crate) fn patched_platform(scenario: &Path, platform: &StreamingPlatform) -> Result<(), Failure> {
+    const NOWHERE: &str = "patched";
+    let text = serde_json::to_vec(platform).map_err(|error| Failure::infrastructure(error.to_string()))?;
+    let Err(found) = read_platform_file_with(NOWHERE, text, renderable) else {
+        return Ok(());
+    };
+    let lines = found.lines().map(|line| {
+        // `patched:LINE:COLUMN: ` comes before what is wrong.
+        let what = line.splitn(2, ": ").nth(1).unwrap_or(&line).to_owned();
+        format!("{}: spec.platformPatch gives {what}", name(scenario))
+    });
+    Err(Failure::invalid(lines.collect::<Vec<_>>().join("\n")))
 }
 
 /// What the operator would not render.

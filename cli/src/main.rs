@@ -1,6 +1,7 @@
 //! The `showrunner` command.
 
 mod args;
+mod cluster;
 mod commands;
 mod failure;
 mod input;
@@ -35,9 +36,11 @@ fn main() -> ExitCode {
         Command::Media(media) => showrunner_media::cli::main(media),
         Command::Up(up) => failure::report(runtime(commands::up::run(up))),
         Command::Drill(drill) => failure::report(runtime(commands::drill::run(drill))),
+        Command::Undo(undo) => failure::report(runtime(commands::undo::run(undo))),
         Command::Judge(judge) => failure::report(commands::judge::run(&judge)),
         Command::Build(build) => failure::report(commands::build::run(&build)),
         Command::Explain(explain) => failure::report(runtime(commands::explain::run(explain))),
+        Command::Lever(lever) => failure::report(runtime(commands::lever::run(lever))),
         Command::Supervise(args) => commands::supervise::run(&args),
         Command::Crd => failure::report(commands::crd::run()),
     }

@@ -11,11 +11,14 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
+use serde_json::json;
 use showrunner_crds::{
+    annotations::{DRILLS, DRILLS_ALLOWED, ENVIRONMENT, SANDBOX},
     crd::all_crds,
     labels,
     platform::{Region, StreamingPlatform},
@@ -149,7 +152,12 @@ impl Stage {
         let refused = |error: showrunner_sandbox::SandboxError| Failure::infrastructure(error.to_string());
         self.sandbox.ensure_namespace(&self.namespace).await.map_err(refused)?;
         let client = self.sandbox.client();
-        apply(&client, &self.namespace, &file.platform).await?;
+        agree(&client, &self.namespace).await?;
+        let mut platform = file.platform.clone();
+        let annotations = platform.annotations_mut();
+        annotations.insert(DRILLS.to_owned(), DRILLS_ALLOWED.to_owned());
+        annotations.insert(ENVIRONMENT.to_owned(), SANDBOX.to_owned());
+        apply(&client, &self.namespace, &platform).await?;
         for premiere in &file.premieres {
             apply(&client, &self.namespace, premiere).await?;
         }
@@ -244,6 +252,18 @@ fn nodes(region: &Region) -> Vec<NodeConfig> {
             labels.iter().fold(node, |node, (key, value)| node.label(key, value))
         })
         .collect()
+}
+
+/// A sandbox is there for drills: its namespace says so, as a cluster's would have to.
+async fn agree(client: &Client, namespace: &str) -> Result<(), Failure> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let patch = json!({ "metadata": { "annotations": { DRILLS: DRILLS_ALLOWED } } });
+    let agreed = namespaces
+        .patch(namespace, &PatchParams::default(), &Patch::Merge(patch))
+        .await;
+    agreed
+        .map(drop)
+        .map_err(|error| Failure::infrastructure(format!("namespace {namespace}: {error}")))
 }
 
 /// The objects that `apply` sends.

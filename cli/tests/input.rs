@@ -281,6 +281,58 @@ fn what_is_wrong_with_two_files_is_said_at_once() {
     );
 }
 
+/// What a scenario makes of the platform is held to all that a platform's file is held to.
+#[test]
+fn what_a_patch_makes_of_the_platform_is_held_to_its_schema() {
+    let desk = Desk::new();
+    for (patch, said) in [
+        ("edge: {viewersPerReplica: 0}", "spec.edge.viewersPerReplica"),
+        ("edge: {viewersPerReplic: 1}", "viewersPerReplic"),
+    ] {
+        let patch = format!("spec:\n  platformPatch:\n    {patch}");
+        desk.change("smoke.yaml", "patched.yaml", &[("spec:", &patch)]);
+        let lines = desk.refused(&["drill", "patched.yaml", "--platform", "cinema.yaml"], b"");
+        assert!(
+            lines.iter().all(|line| line.starts_with("patched.yaml:")) && lines.iter().any(|line| line.contains(said)),
+            "{lines:?}"
+        );
+    }
+    for control in ["control-autoscaling-frozen", "control-steering-off", "encoder-loss"] {
+        let from = repository().join(format!("scenarios/{control}.yaml"));
+        fs::copy(from, desk.path("control.yaml")).unwrap();
+        let output = desk.run(
+            &["drill", "control.yaml", "--platform", "cinema.yaml", "--dry-run"],
+            b"",
+        );
+        assert_eq!(output.status.code(), Some(0), "{control}: {}", text(&output.stderr));
+    }
+}
+
+/// A journal that cannot be used is named with its line, before any cluster is asked; a last line cut off by a crash is fine.
+#[test]
+fn a_journal_that_is_none_is_refused() {
+    let desk = Desk::new();
+    // Nobody listens there: whoever asks it, waits or fails.
+    let kubeconfig = "apiVersion: v1\nkind: Config\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n\
+        contexts: [{name: c, context: {cluster: c, user: u}}]\ncurrent-context: c\nusers: [{name: u, user: {}}]\n";
+    desk.write("kubeconfig", kubeconfig);
+    let undo = |run: &'static str| ["undo", run, "--kubeconfig", "kubeconfig"];
+    let entry = "{\"id\":0,\"fault\":\"f\",\"stage\":\"intent\",\"undo\":{\"how\":\"selfHealing\"},\"at\":\"2026-01-01T00:00:00Z\"}\n";
+    desk.write("foreign.jsonl", entry);
+    desk.write("broken.jsonl", format!("{entry}nonsense\n{entry}"));
+    desk.write("torn.jsonl", "{\"journal\":\"showrunn");
+    let lines = desk.refused(&undo("foreign.jsonl"), b"");
+    assert!(lines[0].contains("foreign.jsonl, line 1"), "{lines:?}");
+    let lines = desk.refused(&undo("broken.jsonl"), b"");
+    assert!(lines[0].contains("broken.jsonl, line 2"), "{lines:?}");
+    let lines = desk.refused(&undo("absent/run"), b"");
+    assert!(lines[0].contains("no such file"), "{lines:?}");
+    let torn = desk.run(&undo("torn.jsonl"), b"");
+    assert_eq!(torn.status.code(), Some(0), "nothing was sent: {}", text(&torn.stderr));
+    let nowhere = desk.run(&undo("night-1"), b"");
+    assert_eq!(nowhere.status.code(), Some(6), "{}", text(&nowhere.stderr));
+}
+
 /// Whatever the operator would refuse to render is refused before a sandbox is started for it.
 #[test]
 fn what_cannot_be_rendered_is_a_mistake_of_the_file() {

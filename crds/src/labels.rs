@@ -28,3 +28,5 @@ pub const TOPOLOGY_REGION: &str = "topology.kubernetes.io/region";
 pub const TOPOLOGY_ZONE: &str = "topology.kubernetes.io/zone";
 /// Annotation of the bandwidth plugin that caps what a pod sends, a quantity in bit/s.
 pub const EGRESS_BANDWIDTH: &str = "kubernetes.io/egress-bandwidth";
+/// Name of the drill that made an object: every chaos object carries it, and the Lease of the drill's runner.
+pub const RUN: &str = "showrunner.dev/run";

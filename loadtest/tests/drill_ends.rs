@@ -33,6 +33,17 @@ async fn play(behaviour: Behaviour, dir: &Path) -> (Verdict, bool) {
     for file in ["verdict.json", "junit.xml", "summary.md", "report.html"] {
         assert!(dir.join(file).exists(), "{file}");
     }
+    let drill = stub.drill().await;
+    let status = &drill["status"];
+    assert_eq!(
+        status["phase"] == "Done",
+        verdict.undone,
+        "the Drill says it too: {status}"
+    );
+    let journal = status["journal"].as_array().cloned().unwrap_or_default();
+    let on_disk = read_journal(&dir.join("journal.jsonl")).unwrap_or_default();
+    let numbers: std::collections::BTreeSet<u32> = on_disk.iter().map(|entry| entry.id).collect();
+    assert_eq!(journal.len(), numbers.len(), "the journal is in both places");
     (verdict, stub.deleted.load(Ordering::Relaxed))
 }
 

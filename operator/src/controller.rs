@@ -31,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{Instrument, debug, info, warn};
 
 use crate::{
+    drills,
     options::OperatorOptions,
     reconcile::{Context, ReconcileError, on_error, reconcile},
 };
@@ -55,6 +56,11 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     let settings = controller::Config::default()
         .debounce(options.debounce)
         .concurrency(options.concurrency);
+    // A task of its own: it goes with this one, however that ends.
+    let _drills = options.finish_drills.then(|| {
+        let finishing = drills::run(client.clone(), options.clone(), stop.clone());
+        AbortOnDropHandle::new(tokio::spawn(finishing.in_current_span()))
+    });
     let context = Arc::new(Context::new(client.clone(), options.clone()));
     let cancelled = stop.clone();
     info!(namespace = namespace.unwrap_or("all"), "operator starts");

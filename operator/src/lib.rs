@@ -8,6 +8,8 @@
 //! 4. [`apply`] *(client)*: server-side apply, orphans removed; gives `Resources<Applied>`.
 //! 5. [`status`] *(pure, then client)*: conditions and figures, written only when they differ.
 //!
+//! Beside it, [`drills`] takes back the faults of drills whose runner is gone.
+//!
 //! [`run`] is the controller around it, [`render()`] the pure steps for a file.
 
 pub mod apply;
@@ -17,6 +19,7 @@ pub mod build;
 pub mod clock;
 pub mod controller;
 pub mod dereference;
+pub mod drills;
 #[cfg(test)]
 mod fixtures;
 pub mod floor;

@@ -23,6 +23,8 @@ pub struct OperatorOptions {
     pub concurrency: u16,
     /// Name of this instance in events; the host's name where absent.
     pub instance: Option<String>,
+    /// Whether drills whose runner is gone are finished.
+    pub finish_drills: bool,
     /// Where the time of day comes from.
     pub clock: Clock,
 }
@@ -38,6 +40,7 @@ impl Default for OperatorOptions {
             debounce: Duration::from_millis(200),
             concurrency: 4,
             instance: None,
+            finish_drills: true,
             clock: Clock::System,
         }
     }

@@ -94,7 +94,25 @@ pub const RULES: &[Rule] = &[
         group: "coordination.k8s.io",
         resources: &["leases"],
         verbs: &["get", "create", "update"],
-        reason: "leader: election",
+        reason: "leader: election; drills: whether a runner lives",
+    },
+    Rule {
+        group: "showrunner.dev",
+        resources: &["drills"],
+        verbs: &["list", "watch"],
+        reason: "drills: which are under way",
+    },
+    Rule {
+        group: "showrunner.dev",
+        resources: &["drills/status"],
+        verbs: &["update"],
+        reason: "drills: which of their mutations are taken back",
+    },
+    Rule {
+        group: "chaos-mesh.org",
+        resources: &["networkchaos", "podchaos"],
+        verbs: &["get", "delete"],
+        reason: "drills: taking back the faults of one whose runner is gone",
     },
 ];
 

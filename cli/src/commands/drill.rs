@@ -1,73 +1,114 @@
 //! `showrunner drill`.
 
+mod live;
+
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use kube::ResourceExt;
-use showrunner_crds::{
-    rules::{patched, validate},
-    scenario::Scenario,
-    source::PlatformFile,
-};
+use showrunner_crds::{platform::StreamingPlatform, rules::patched, scenario::Scenario};
 use showrunner_loadtest::{
     drill::{self, Drill, Live},
     fault::UNDO_WITHIN,
+    guardrail::{Place, preflight},
     judge::Verdict,
     observe::Subject,
-    plan, report,
+    plan::{self, PlanError, Timeline},
+    report,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{args::DrillArgs, failure::Failure, input, output::print, signals::stop_token, stage::Stage};
 
-/// How often the stage is looked at while a drill runs.
-const LOOK: Duration = Duration::from_secs(1);
+/// Files of an earlier run in the same folder.
+const STALE: [&str; 7] = [
+    "evidence.jsonl",
+    "verdict.json",
+    "junit.xml",
+    "summary.md",
+    "report.html",
+    "journal.jsonl",
+    "goose.json",
+];
 
 pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
-    let (mut file, scenario) = read(&args)?;
-    let platform = patched(&file.platform.spec, scenario.spec.platform_patch.as_ref())
-        .map_err(|e| Failure::invalid(format!("{}: spec.platformPatch: {e}", args.scenario.display())))?;
-    let wrong: Vec<String> = validate(&platform)
-        .into_iter()
-        .map(|v| {
-            format!(
-                "{}: spec.platformPatch gives {}: {}",
-                args.scenario.display(),
-                v.path,
-                v.message
-            )
-        })
-        .collect();
-    if !wrong.is_empty() {
-        return Err(Failure::invalid(wrong.join("\n")));
+    if args.on_cluster() {
+        return live::run(&args).await;
     }
-    file.platform.spec = platform;
-    let timeline = plan::plan(&scenario.spec, &file.platform.spec, args.seed)
-        .map_err(|e| Failure::invalid(format!("{}: {e}", args.scenario.display())))?;
+    let (mut file, scenario) = input::platform_and_scenario(&args.platform, &args.scenario)?;
+    file.platform.spec = patched(&file.platform.spec, scenario.spec.platform_patch.as_ref())
+        .map_err(|e| Failure::invalid(format!("{}: spec.platformPatch: {e}", args.scenario.display())))?;
+    if scenario.spec.platform_patch.is_some() {
+        input::patched_platform(&args.scenario, &file.platform)?;
+    }
+    let timeline = timeline(&args, &scenario, &file.platform)?;
     if args.dry_run {
         print(&plan::render(&scenario.spec, &file.platform.name_any(), &timeline))?;
         return Ok(0);
     }
     let stop = stop_token()?;
     let run = run_name(&scenario);
-    let dir = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("target/drills").join(&run));
+    let dir = folder(&args, &run)?;
+    let live = greet(&scenario, &file.platform, &timeline);
+    live.update(|s| s.phase = "starting the sandbox".into());
+    let stage = Stage::raise(&file, None, timeline.seed, args.control_plane).await?;
+    let subject = Subject {
+        namespace: stage.namespace.clone(),
+        platform: stage.platform.clone(),
+    };
+    let drill = Drill {
+        client: stage.sandbox.client(),
+        subject,
+        scenario_name: scenario.name_any(),
+        scenario: scenario.spec,
+        platform: file.platform.spec.clone(),
+        seed: args.seed,
+        run,
+        dir: dir.clone(),
+        undo_within: UNDO_WITHIN,
+        terms: args.limits.terms(Place::Sandbox),
+        live: live.clone(),
+    };
+    let outcome = perform(drill, stop, async {
+        format!("the sandbox broke: {}", stage.broken().await)
+    })
+    .await;
+    if let Some(to) = &args.keep_logs
+        && let Err(error) = keep_logs(stage.sandbox.root(), to)
+    {
+        live.say(&format!("logs could not be kept in {}: {error}", to.display()));
+    }
+    live.update(|s| s.phase = "ending every process".into());
+    let struck = stage.strike().await;
+    live.done();
+    let verdict = outcome?;
+    tell(&verdict, &dir)?;
+    struck?;
+    Ok(verdict.exit_code())
+}
+
+/// The plan of the drill.
+fn timeline(args: &DrillArgs, scenario: &Scenario, platform: &StreamingPlatform) -> Result<Timeline, Failure> {
+    let invalid = |e: PlanError| Failure::invalid(format!("{}: {e}", args.scenario.display()));
+    let timeline = plan::plan(&scenario.spec, &platform.spec, args.seed).map_err(invalid)?;
+    let place = if args.on_cluster() {
+        Place::Cluster
+    } else {
+        Place::Sandbox
+    };
+    preflight::fits(&timeline, &scenario.spec, &platform.spec, &args.limits.terms(place)).map_err(invalid)?;
+    Ok(timeline)
+}
+
+/// The folder of the run, without what an earlier run has left in it.
+fn folder(args: &DrillArgs, run: &str) -> Result<PathBuf, Failure> {
+    let dir = args.out.clone().unwrap_or_else(|| Path::new("target/drills").join(run));
     std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
-    for stale in [
-        "evidence.jsonl",
-        "verdict.json",
-        "junit.xml",
-        "summary.md",
-        "report.html",
-        "journal.jsonl",
-        "goose.json",
-    ] {
+    for stale in STALE {
         match std::fs::remove_file(dir.join(stale)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Failure::infrastructure(format!(
@@ -78,86 +119,46 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
             _ => {}
         }
     }
+    Ok(dir)
+}
+
+fn greet(scenario: &Scenario, platform: &StreamingPlatform, timeline: &Timeline) -> Arc<Live> {
     let live = Live::new(std::io::stderr().is_terminal());
     live.say(&format!(
         "{} · platform {} · seed {}",
         scenario.spec.title,
-        file.platform.name_any(),
+        platform.name_any(),
         timeline.seed
     ));
-    live.update(|s| s.phase = "starting the sandbox".into());
-    let stage = Stage::raise(&file, None, timeline.seed, args.control_plane).await?;
-    let outcome = on_stage(&stage, &args, &file, scenario, run, &dir, &live, stop).await;
-    if let Some(to) = &args.keep_logs
-        && let Err(error) = keep_logs(stage.sandbox.root(), to)
-    {
-        live.say(&format!("logs could not be kept in {}: {error}", to.display()));
-    }
-    live.update(|s| s.phase = "ending every process".into());
-    let struck = stage.strike().await;
-    live.done();
-    let verdict = outcome?;
-    print(&report::table(&verdict, std::io::stdout().is_terminal()))?;
-    print(&format!("  evidence and reports: {}\n\n", dir.display()))?;
-    struck?;
-    Ok(verdict.exit_code())
+    live
 }
 
-fn read(args: &DrillArgs) -> Result<(PlatformFile, Scenario), Failure> {
-    input::platform_and_scenario(&args.platform, &args.scenario)
+/// Runs the drill, and ends it early when what it stands on breaks.
+async fn perform(
+    drill: Drill,
+    stop: CancellationToken,
+    broken: impl Future<Output = String>,
+) -> Result<Verdict, Failure> {
+    let outcome = drill::run_on(drill, stop, broken).await;
+    outcome.map_err(|error| Failure::with_code(error.to_string(), error.exit_code()))
 }
 
-/// Name of the scenario and the second it is run: unique on a machine, and sorted by time.
+fn tell(verdict: &Verdict, dir: &Path) -> Result<(), Failure> {
+    print(&report::table(verdict, std::io::stdout().is_terminal()))?;
+    print(&format!("  evidence and reports: {}\n\n", dir.display()))
+}
+
+/// Name of the scenario and the second it is run: unique on a machine, and sorted by time. It is the value of a label too,
+/// which may have 63 characters.
 fn run_name(scenario: &Scenario) -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    format!("{}-{seconds}", scenario.name_any())
+    named(&scenario.name_any(), seconds)
 }
 
-/// Runs the drill, and ends it early when the stage breaks under it.
-#[expect(clippy::too_many_arguments, reason = "wiring: each is used once")]
-async fn on_stage(
-    stage: &Stage,
-    args: &DrillArgs,
-    file: &PlatformFile,
-    scenario: Scenario,
-    run: String,
-    dir: &Path,
-    live: &Arc<Live>,
-    stop: CancellationToken,
-) -> Result<Verdict, Failure> {
-    let drill = Drill {
-        client: stage.sandbox.client(),
-        subject: Subject {
-            namespace: stage.namespace.clone(),
-            platform: stage.platform.clone(),
-        },
-        scenario_name: scenario.name_any(),
-        scenario: scenario.spec,
-        platform: file.platform.spec.clone(),
-        seed: args.seed,
-        run,
-        dir: PathBuf::from(dir),
-        undo_within: UNDO_WITHIN,
-        live: live.clone(),
-    };
-    let inner = stop.child_token();
-    let mut running = std::pin::pin!(drill::run(drill, inner.clone()));
-    let mut broken = None;
-    let outcome = loop {
-        tokio::select! {
-            outcome = &mut running => break outcome,
-            () = tokio::time::sleep(LOOK), if broken.is_none() => {
-                broken = stage.failure();
-                if broken.is_some() {
-                    inner.cancel();
-                }
-            }
-        }
-    };
-    if let Some(why) = broken {
-        return Err(Failure::infrastructure(format!("the sandbox broke: {why}")));
-    }
-    outcome.map_err(|error| Failure::with_code(error.to_string(), error.exit_code()))
+fn named(scenario: &str, seconds: u64) -> String {
+    let number = format!("-{seconds}");
+    let short: String = scenario.chars().take(63 - number.len()).collect();
+    format!("{}{number}", short.trim_end_matches(['-', '.']))
 }
 
 /// Copies the logs of every pod: `pods/<pod>/logs/<container>/<n>.log` under the sandbox's root.
@@ -179,4 +180,16 @@ fn keep_logs(root: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn the_name_of_a_run_fits_a_label() {
+        assert_eq!(named("smoke", 1_800_000_000), "smoke-1800000000");
+        let long = named(&"a-".repeat(100), 1_800_000_000);
+        assert!(long.len() <= 63 && long.ends_with("a-1800000000"), "{long}");
+    }
 }

@@ -3,6 +3,7 @@
 mod audience;
 mod fault;
 mod gate;
+mod guardrails;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -12,6 +13,7 @@ use serde_json::Value;
 pub use audience::{AccessNetwork, Audience, Phase, RegionShare};
 pub use fault::{Fault, FaultAction, FaultStart};
 pub use gate::{Gate, GateCheck, Window};
+pub use guardrails::{Guardrails, StopCondition, StopMetric};
 
 use crate::duration::GoDuration;
 
@@ -49,6 +51,9 @@ pub struct ScenarioSpec {
     /// How long the platform may take to settle before and after, each.
     #[serde(default = "default_settle")]
     pub steady_state_deadline: GoDuration,
+    /// What ends the run early, whatever else is asked for.
+    #[serde(default)]
+    pub guardrails: Guardrails,
     /// What must hold. At least one.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub gates: Vec<Gate>,

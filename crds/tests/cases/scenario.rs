@@ -48,6 +48,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = timeline();
     cases.extend(faults());
     cases.extend(gates());
+    cases.extend(guardrails());
     cases
 }
 
@@ -340,6 +341,52 @@ fn gates() -> Vec<Case> {
             scenario(),
             |s| gate(s, json!({"streamGap": {"below": "0s"}})),
             &[("spec.gates[0].check.streamGap.below", "below must be more than 0s")],
+        ),
+    ]
+}
+
+fn guardrails() -> Vec<Case> {
+    vec![
+        case(
+            scenario(),
+            |s| s["spec"]["guardrails"] = json!({"maxDuration": "210s", "maxRegions": 2, "maxPodPercent": 50}),
+            &[],
+        ),
+        case(
+            scenario(),
+            |s| s["spec"]["guardrails"] = json!({"maxDuration": "209s"}),
+            &[(
+                "spec.guardrails.maxDuration",
+                "guardrails.maxDuration holds all phases and two minutes for taking faults back: the phases take 90 s, \
+                 maxDuration is 3m29s",
+            )],
+        ),
+        case(
+            scenario(),
+            |s| s["spec"]["audience"]["phases"][0]["duration"] = json!("2h"),
+            &[("spec.guardrails.maxDuration", "guardrails.maxDuration holds all phases")],
+        ),
+        case(
+            scenario(),
+            |s| {
+                let stop = |window: &str| json!({"metric": "requestErrors", "window": window, "above": 0.5});
+                s["spec"]["guardrails"]["stopWhen"] = json!([stop("10s"), stop("9.999s"), stop("10m"), stop("10m1s")]);
+            },
+            &[
+                ("spec.guardrails.stopWhen[1].window", "a window is from 10s to 10m"),
+                ("spec.guardrails.stopWhen[3].window", "a window is from 10s to 10m"),
+            ],
+        ),
+        case(
+            scenario(),
+            |s| {
+                let stop = |above: f64| json!({"metric": "fatalSessions", "above": above});
+                s["spec"]["guardrails"]["stopWhen"] = json!([stop(0.0), stop(-0.1), stop(0.999), stop(1.0)]);
+            },
+            &[
+                ("spec.guardrails.stopWhen[1].above", "above is a fraction"),
+                ("spec.guardrails.stopWhen[3].above", "above is a fraction"),
+            ],
         ),
     ]
 }

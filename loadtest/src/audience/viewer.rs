@@ -42,7 +42,11 @@ pub(super) fn watch(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) -> impl Future<Output = SessionEnd> + Send + use<> {
-    let access = Arc::new(Access::new(line.bits_per_second, line.rtt));
+    let mut access = Access::new(line.bits_per_second, line.rtt);
+    if let Some(hosts) = &shared.settings.hosts {
+        access = access.allowing(Arc::clone(hosts));
+    }
+    let access = Arc::new(access);
     let identity = Identity {
         viewer: viewing.viewer,
         channel: Arc::clone(&shared.channel),
@@ -248,7 +252,7 @@ pub(super) fn event_of(fetch: &Fetch, answer: Result<Response, FetchFailure>) ->
 
 fn kind_of(error: &HttpError) -> ErrorKind {
     match error {
-        HttpError::UnsupportedScheme(_) => ErrorKind::Unsupported,
+        HttpError::UnsupportedScheme(_) | HttpError::HostNotAllowed(_) => ErrorKind::Unsupported,
         HttpError::Resolve(_) | HttpError::Connect(_) => ErrorKind::Connect,
         HttpError::ConnectTimeout | HttpError::FirstByteTimeout | HttpError::Stalled | HttpError::TotalTimeout => {
             ErrorKind::Timeout

@@ -2,7 +2,9 @@
 
 mod files;
 mod gather;
+mod halt;
 mod live;
+mod recorded;
 mod run;
 mod viewers;
 
@@ -12,12 +14,15 @@ use kube::Client;
 use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
 
 pub use files::{ReportError, write_reports};
+pub use halt::Halt;
 pub use live::{Live, Status};
-pub use run::run;
+pub use run::{run, run_on};
+pub(crate) use viewers::HEARTBEAT;
 
 use crate::{
     evidence::{self, RunEnd},
     fault::FaultError,
+    guardrail::Terms,
     judge::exit,
     observe::Subject,
     plan::PlanError,
@@ -43,6 +48,8 @@ pub struct Drill {
     pub dir: PathBuf,
     /// Time for taking back all that one fault did, [`crate::fault::UNDO_WITHIN`].
     pub undo_within: Duration,
+    /// What it may do, besides what its scenario says.
+    pub terms: Terms,
     /// What a person watching sees.
     pub live: Arc<Live>,
 }
@@ -70,6 +77,9 @@ pub enum DrillError {
         /// Why.
         source: FaultError,
     },
+    /// The cluster does not answer.
+    #[error("the cluster: {0}")]
+    Cluster(String),
     /// The audience could not be driven.
     #[error("the audience: {0}")]
     Audience(#[from] crate::audience::AudienceError),
@@ -82,6 +92,18 @@ pub enum DrillError {
     /// The undo journal failed.
     #[error(transparent)]
     Journal(#[from] crate::fault::JournalError),
+    /// The run could not be put on record in the cluster.
+    #[error(transparent)]
+    Record(#[from] crate::record::RecordError),
+    /// What an earlier drill left could not be looked at.
+    #[error(transparent)]
+    Undo(#[from] crate::undo::UndoError),
+    /// What the run stands on broke.
+    #[error("{0}")]
+    Broken(String),
+    /// What an earlier drill left is still there.
+    #[error("an earlier drill is not undone: {0}")]
+    Left(String),
     /// A report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -107,6 +129,7 @@ impl DrillError {
         match self {
             DrillError::Plan(_) => exit::INVALID,
             DrillError::Guardrail(_) => exit::GUARDRAIL,
+            DrillError::Left(_) => exit::NOT_UNDONE,
             DrillError::NotSteady(_) | DrillError::Interrupted => exit::INCONCLUSIVE,
             _ => exit::INFRASTRUCTURE,
         }

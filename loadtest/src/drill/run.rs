@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
+use showrunner_crds::drill::DrillPhase;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -19,17 +21,21 @@ use super::{
     Drill, DrillError,
     files::write_goose,
     gather::{Worked, gather},
+    halt::Halt,
     live::Tee,
+    recorded::{clear_the_way, journal, note_phase, recorded},
     viewers::audience_plan,
     write_reports,
 };
 use crate::{
     audience::run_audience,
     evidence::{Event, Header, Recorder, RunEnd, SCHEMA, SteadyStage, Writer, read},
-    fault::{Injector, Journal},
+    fault::Injector,
+    guardrail::{self, Limits, Watchdog},
     judge::{Verdict, judge},
-    observe::{Snapshot, observe, wait_steady},
+    observe::{Snapshot, SteadyState, observe, wait_steady},
     plan::{Timeline, plan},
+    record::Record,
 };
 
 /// Time between the preflight and the audience's first moment, in which everything is set up.
@@ -37,26 +43,108 @@ const LEAD: Duration = Duration::from_secs(1);
 
 /// Runs a drill. `stop` ends it early: faults are undone, the evidence says that it was cut short.
 pub async fn run(drill: Drill, stop: CancellationToken) -> Result<Verdict, DrillError> {
+    Box::pin(run_on(drill, stop, std::future::pending())).await
+}
+
+/// Runs a drill on something that may break: `broken` gives why, and ends the run.
+pub async fn run_on(
+    drill: Drill,
+    stop: CancellationToken,
+    broken: impl Future<Output = String>,
+) -> Result<Verdict, DrillError> {
     let timeline = Arc::new(plan(&drill.scenario, &drill.platform, drill.seed)?);
+    guardrail::preflight::fits(&timeline, &drill.scenario, &drill.platform, &drill.terms)?;
+    let watchdog = Watchdog::new(drill.terms.clone(), drill.scenario.guardrails.clone(), Instant::now());
+    // Before anything is written to the cluster.
+    if let Err(error) = guardrail::preflight::may_start(&drill.client, &drill.subject, &drill.terms, &stop).await {
+        let evidence = open_evidence(&drill, &timeline, Instant::now())?;
+        return conclude(&drill, evidence, Err(error), &stop).await;
+    }
+    let halt = Halt::new(stop.child_token());
+    let running = recorded(&drill, timeline.seed, &halt, async |record| {
+        clear_the_way(&drill, &record).await?;
+        staged(&drill, &timeline, record, &watchdog, &halt, &stop).await
+    });
+    let mut running = pin!(running);
+    tokio::select! {
+        outcome = &mut running => return outcome,
+        why = broken => halt.broken(why),
+    }
+    running.await
+}
+
+/// Preflight, performance and verdict of a drill that is on record.
+async fn staged(
+    drill: &Drill,
+    timeline: &Arc<Timeline>,
+    record: Arc<Record>,
+    watchdog: &Arc<Watchdog>,
+    halt: &Halt,
+    stop: &CancellationToken,
+) -> Result<Verdict, DrillError> {
+    note_phase(&record, DrillPhase::Preflight).await;
     drill.live.update(|s| s.phase = "waiting for the steady state".into());
     let deadline = drill.scenario.steady_state_deadline.0;
-    let before = wait_steady(&drill.client, &drill.subject, deadline, &stop).await;
-    let started = Timestamp::now();
+    let before = wait_steady(&drill.client, &drill.subject, deadline, halt.token()).await;
+    let allowed = may_begin(drill, &before, halt, stop).await;
     let origin = Instant::now() + LEAD;
-    let (writer, recorder) = Writer::start(&drill.dir.join("evidence.jsonl"), origin)?;
-    recorder.record(Event::Run(Box::new(header(&drill, &timeline, started))));
+    let (writer, recorder) = open_evidence(drill, timeline, origin)?;
     recorder.record(Event::Steady {
         stage: SteadyStage::Before,
         ok: before.ok,
         detail: before.detail.clone(),
     });
-    let outcome = if stop.is_cancelled() {
-        Err(DrillError::Interrupted)
-    } else if before.ok {
-        perform(&drill, &timeline, &recorder, before.snapshot, origin, &stop).await
-    } else {
-        Err(DrillError::NotSteady(before.detail))
+    let outcome = match allowed {
+        Ok(()) => {
+            perform(
+                drill,
+                timeline,
+                &recorder,
+                watchdog,
+                before.snapshot,
+                origin,
+                halt,
+                &record,
+            )
+            .await
+        }
+        Err(error) => Err(error),
     };
+    conclude(drill, (writer, recorder), outcome, stop).await
+}
+
+/// Whether the audience may come: nobody ended the run, the platform is steady, and load may go where it says that it is.
+async fn may_begin(
+    drill: &Drill,
+    before: &SteadyState,
+    halt: &Halt,
+    interrupted: &CancellationToken,
+) -> Result<(), DrillError> {
+    if interrupted.is_cancelled() {
+        return Err(DrillError::Interrupted);
+    }
+    halt.check()?;
+    if !before.ok {
+        return Err(DrillError::NotSteady(before.detail.clone()));
+    }
+    let (terms, channel) = (&drill.terms, &drill.scenario.audience.channel);
+    guardrail::preflight::may_load(&drill.client, &before.snapshot, channel, terms, halt.token()).await
+}
+
+/// Begins the evidence of a run whose audience comes at `origin`.
+fn open_evidence(drill: &Drill, timeline: &Timeline, origin: Instant) -> Result<(Writer, Recorder), DrillError> {
+    let (writer, recorder) = Writer::start(&drill.dir.join("evidence.jsonl"), origin)?;
+    recorder.record(Event::Run(Box::new(header(drill, timeline, Timestamp::now()))));
+    Ok((writer, recorder))
+}
+
+/// Ends the evidence with how the run ended, judges it and writes the reports.
+async fn conclude(
+    drill: &Drill,
+    (writer, recorder): (Writer, Recorder),
+    outcome: Result<(), DrillError>,
+    stop: &CancellationToken,
+) -> Result<Verdict, DrillError> {
     let (end, detail) = match (&outcome, recorder.lost()) {
         (Err(error), _) => (error.end(), error.to_string()),
         (Ok(()), lost) if lost > 0 => (RunEnd::Infrastructure, format!("{lost} events were lost")),
@@ -97,26 +185,31 @@ fn header(drill: &Drill, timeline: &Timeline, started: Timestamp) -> Header {
 }
 
 /// Audience, faults and observer, until the audience has gone; then the undo and its proof.
+#[expect(clippy::too_many_arguments, reason = "wiring: each is used once")]
 async fn perform(
     drill: &Drill,
     timeline: &Arc<Timeline>,
     recorder: &Recorder,
+    watchdog: &Arc<Watchdog>,
     first: Snapshot,
     origin: Instant,
-    stop: &CancellationToken,
+    halt: &Halt,
+    record: &Arc<Record>,
 ) -> Result<(), DrillError> {
     let status = first
         .platform
         .as_ref()
         .and_then(|p| p.status.clone())
         .unwrap_or_default();
-    let viewers = audience_plan(&drill.scenario.audience, &drill.platform, &status, timeline.seed)?;
+    let hosts = drill.terms.hosts.clone();
+    let viewers = audience_plan(&drill.scenario.audience, &drill.platform, &status, timeline.seed, hosts)?;
     // Ends audience, faults and phases; the observer goes on until the platform is steady again.
-    let run_stop = stop.child_token();
+    let run_stop = halt.token().clone();
+    note_phase(record, DrillPhase::Running).await;
     let watch_stop = CancellationToken::new();
     // Whichever way this ends: the tasks hold the evidence open.
     let _guards = (run_stop.clone().drop_guard(), watch_stop.clone().drop_guard());
-    let journal = Journal::open(&drill.dir.join("journal.jsonl"))?;
+    let journal = journal(drill, record).await?;
     let (latest_in, latest) = watch::channel(first);
     let observer = tokio::spawn(observe(
         drill.client.clone(),
@@ -125,17 +218,17 @@ async fn perform(
         latest_in,
         watch_stop.clone(),
     ));
-    let suffix = drill.run.rsplit('-').next().unwrap_or("0").to_lowercase();
-    let injector = Arc::new(Injector::new(
+    let injector = Injector::new(
         drill.client.clone(),
         drill.subject.clone(),
         journal,
         recorder.clone(),
         latest.clone(),
-        suffix,
+        &drill.run,
         timeline.seed,
         drill.undo_within,
-    ));
+    );
+    let injector = Arc::new(injector.limited(Limits::of(&drill.scenario.guardrails, drill.terms.place)));
     let mut faults: JoinSet<Worked> = JoinSet::new();
     for index in 0..timeline.faults.len() {
         let (injector, timeline, stop) = (injector.clone(), timeline.clone(), run_stop.clone());
@@ -157,7 +250,8 @@ async fn perform(
         live: drill.live.clone(),
         viewers: Mutex::new(BTreeMap::new()),
     };
-    let audience = tokio::spawn(run_audience(viewers, origin, Arc::new(tee), run_stop.clone()));
+    let sink = Arc::new(watchdog.sink(tee));
+    let audience = tokio::spawn(run_audience(viewers, origin, sink, run_stop.clone()));
     let audience = async {
         let outcome = audience.await;
         if !matches!(outcome, Ok(Ok(_))) {
@@ -166,12 +260,18 @@ async fn perform(
         }
         outcome
     };
-    let (audience, (faults, panicked)) = tokio::join!(audience, gather(faults, &run_stop));
-    run_stop.cancel();
+    let played = async {
+        let played = tokio::join!(audience, gather(faults, &run_stop));
+        run_stop.cancel();
+        played
+    };
+    let watched = watchdog.watch(drill.client.clone(), timeline, origin, halt, &run_stop);
+    let ((audience, (faults, panicked)), ()) = tokio::join!(played, watched);
     if panicked && let Err(error) = injector.sweep().await {
         warn!(%error, "what a fault left could not be taken back");
     }
     let phases = phases.await;
+    note_phase(record, DrillPhase::Undoing).await;
     drill
         .live
         .update(|s| s.phase = "waiting for the steady state to return".into());
@@ -185,6 +285,7 @@ async fn perform(
     });
     watch_stop.cancel();
     let observer = observer.await;
+    halt.check()?;
     faults?;
     let report = audience??;
     phases?;

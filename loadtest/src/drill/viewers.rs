@@ -1,6 +1,6 @@
 //! From a scenario's audience and a platform's status to what viewers are told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use showrunner_crds::{
     platform::{ServiceDependency, ServiceKind, StreamingPlatformSpec, StreamingPlatformStatus},
@@ -11,11 +11,12 @@ use url::Url;
 use super::DrillError;
 use crate::{
     audience::{Arrivals, AudiencePlan, Network, PhaseTarget, RegionSlice},
+    http::HostList,
     player::{PlayerSettings, ServiceEndpoint, Services},
 };
 
 /// Time between heartbeats: short, so that a drill of minutes sees the session service at all.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The plan of an audience, or what the platform's status lacks for it.
 pub(super) fn audience_plan(
@@ -23,6 +24,7 @@ pub(super) fn audience_plan(
     platform: &StreamingPlatformSpec,
     status: &StreamingPlatformStatus,
     seed: u64,
+    hosts: Arc<HostList>,
 ) -> Result<AudiencePlan, DrillError> {
     let playback = status
         .endpoints
@@ -78,6 +80,7 @@ pub(super) fn audience_plan(
         seed,
         player: PlayerSettings {
             services,
+            hosts: Some(hosts),
             ..PlayerSettings::default()
         },
     })

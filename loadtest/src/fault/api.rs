@@ -2,18 +2,15 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use chaos_mesh_rs::{NetworkChaos, PodChaos, injected, kinds::Experiment as Chaos};
+use chaos_mesh_rs::{injected, kinds::Experiment as Chaos};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client, Resource,
-    api::{DeleteParams, PostParams},
-};
+use kube::{Api, Client, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Experiment, FaultError, Undo};
+use super::{Experiment, FaultError};
 use crate::observe::Subject;
 
 /// How long the API server may take to answer one call.
@@ -34,7 +31,7 @@ pub(super) struct Patience<'a> {
 }
 
 /// Waits for an answer of the API server, but not for ever.
-pub(super) async fn ask<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, FaultError> {
+pub(crate) async fn ask<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, FaultError> {
     match timeout(CALL, call).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(FaultError::Silent {
@@ -138,48 +135,5 @@ async fn flush(client: &Client, subject: &Subject, pod: &str) -> Result<(), Faul
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
     ask(client.request_text(request)).await?;
-    Ok(())
-}
-
-/// Takes a mutation back and waits until it is seen to be gone, at the latest until `deadline`. What is gone already is taken
-/// back.
-pub(super) async fn take_back(client: &Client, undo: &Undo, deadline: Instant) -> Result<(), FaultError> {
-    match undo {
-        Undo::SelfHealing => Ok(()),
-        Undo::DeleteChaos { kind, namespace, name } => match kind.as_str() {
-            "NetworkChaos" => {
-                delete(
-                    Api::<NetworkChaos>::namespaced(client.clone(), namespace),
-                    name,
-                    deadline,
-                )
-                .await
-            }
-            "PodChaos" => delete(Api::<PodChaos>::namespaced(client.clone(), namespace), name, deadline).await,
-            other => Err(FaultError::UnknownKind(other.to_owned())),
-        },
-    }
-}
-
-async fn delete<K>(api: Api<K>, name: &str, deadline: Instant) -> Result<(), FaultError>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    let began = Instant::now();
-    match ask(api.delete(name, &DeleteParams::default())).await {
-        Ok(_) => {}
-        Err(FaultError::Api(kube::Error::Api(status))) if status.code == 404 => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    // The finalizer holds the object until the fault is recovered, so gone means recovered.
-    while ask(api.get_opt(name)).await?.is_some() {
-        if Instant::now() >= deadline {
-            return Err(FaultError::NotRecovered {
-                name: name.to_owned(),
-                seconds: began.elapsed().as_secs(),
-            });
-        }
-        sleep(PAUSE).await;
-    }
     Ok(())
 }

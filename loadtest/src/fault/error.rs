@@ -27,14 +27,6 @@ pub enum FaultError {
         /// What was seen.
         why: String,
     },
-    /// The fault was not seen to be taken back.
-    #[error("{name} was not recovered within {seconds} s")]
-    NotRecovered {
-        /// The chaos object.
-        name: String,
-        /// The deadline.
-        seconds: u64,
-    },
     /// The API server said nothing.
     #[error("the API server did not answer within {seconds} s")]
     Silent {

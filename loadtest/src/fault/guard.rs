@@ -39,6 +39,13 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether a region that no fault has taken has a ready edge.
+    pub(super) fn others_serve(&self, snapshot: &Snapshot) -> bool {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut edges = snapshot.edges.iter();
+        edges.any(|e| e.ready > 0 && !taken.contains_key(&e.region))
+    }
+
     /// Gives `regions` back once their fault is known to be undone.
     pub(super) fn release(&self, regions: &[String]) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,6 +96,17 @@ mod tests {
         assert!(!take(&guard, &seen, "us"), "the look was before the loss of eu");
         guard.release(&["eu".to_owned()]);
         assert!(take(&guard, &seen, "us"));
+    }
+
+    #[test]
+    fn while_a_region_is_lost_another_must_go_on_serving() {
+        let guard = Guard::default();
+        assert!(take(&guard, &[("eu", 2), ("us", 1)], "eu"));
+        assert!(guard.others_serve(&snapshot(&[("eu", 0), ("us", 1)])));
+        assert!(
+            !guard.others_serve(&snapshot(&[("eu", 2), ("us", 0)])),
+            "what is lost serves nobody"
+        );
     }
 
     #[test]

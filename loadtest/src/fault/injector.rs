@@ -2,18 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use rand::{SeedableRng, random_range, rngs::SmallRng, seq::IndexedRandom};
+use rand::{SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 use showrunner_crds::labels;
 use tokio::{
-    sync::{Mutex, watch},
-    time::{Instant, sleep_until, timeout_at},
+    sync::watch,
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,10 +22,12 @@ use super::{
     experiment,
     guard::Guard,
     lasting, outstanding, read_journal,
+    recovery::take_back_all,
 };
 use crate::{
     evidence::{Event, FaultStage, Recorder},
-    observe::{Snapshot, Subject},
+    guardrail::{Ledger, Limits, blast::Target},
+    observe::{Snapshot, Subject, snapshot},
     plan::PlannedFault,
 };
 
@@ -37,21 +37,21 @@ const FOLLOW: Duration = Duration::from_millis(500);
 const INJECT_WITHIN: Duration = Duration::from_secs(20);
 /// The same for pods that come while it lasts: others wait for them.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
-/// Time for taking back everything a fault did, all mutations together.
-pub const UNDO_WITHIN: Duration = Duration::from_secs(90);
-/// Times taking back is tried before it counts as failed.
-const UNDO_ATTEMPTS: u32 = 8;
-/// Mutations taken back at a time: one that hangs must not use up the time of the others.
-const UNDO_AT_ONCE: usize = 256;
+
+/// How long no region but those that are lost may be seen to serve: a readiness probe may fail once.
+const ALONE: Duration = Duration::from_secs(10);
+/// Looks at the cluster before a region is taken, if the first ones fail.
+const LOOKS: u32 = 3;
 
 /// Works faults on a cluster.
 pub struct Injector {
     client: Client,
     subject: Subject,
-    journal: Mutex<Journal>,
-    journal_path: PathBuf,
+    journal: Journal,
+    run: String,
     undo_within: Duration,
     guard: Guard,
+    ledger: Ledger,
     recorder: Recorder,
     latest: watch::Receiver<Snapshot>,
     /// Part of every object's name, so that two runs never collide.
@@ -60,7 +60,8 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// An injector that writes undos to `journal`. `undo_within`: time for taking back all that one fault did, [`UNDO_WITHIN`].
+    /// An injector of the run `run` that writes undos to `journal`. `undo_within`: time for taking back all that one fault did,
+    /// [`super::UNDO_WITHIN`].
     #[expect(clippy::too_many_arguments, reason = "wiring: each is used once")]
     pub fn new(
         client: Client,
@@ -68,21 +69,31 @@ impl Injector {
         journal: Journal,
         recorder: Recorder,
         latest: watch::Receiver<Snapshot>,
-        suffix: String,
+        run: &str,
         seed: u64,
         undo_within: Duration,
     ) -> Self {
         Self {
             client,
             subject,
-            journal_path: journal.path().to_owned(),
-            journal: Mutex::new(journal),
+            journal,
+            run: run.to_owned(),
             undo_within,
             guard: Guard::default(),
+            ledger: Ledger::new(Limits::NONE),
             recorder,
             latest,
-            suffix,
+            suffix: run.rsplit('-').next().unwrap_or("0").to_lowercase(),
             seed,
+        }
+    }
+
+    /// The same, holding all faults together to `limits`.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self {
+            ledger: Ledger::new(limits),
+            ..self
         }
     }
 
@@ -100,7 +111,7 @@ impl Injector {
         }
         let mut entries = Vec::new();
         let name = &planned.fault.name;
-        let allowed = self.allowed(planned);
+        let allowed = self.allowed(planned).await;
         let worked = match &allowed {
             Ok(()) => self.inject_and_follow(planned, origin, stop, &mut entries).await,
             Err(why) => {
@@ -112,12 +123,60 @@ impl Injector {
         if allowed.is_ok() && undone.is_ok() {
             self.guard.release(&planned.blast.regions_lost);
         }
+        if undone.is_ok() {
+            self.ledger.release(name);
+        }
         worked.and(undone)
     }
 
-    /// Never the last region that serves.
-    fn allowed(&self, planned: &PlannedFault) -> Result<(), String> {
-        self.guard.take(&self.latest.borrow(), &planned.blast.regions_lost)
+    /// Never the last region that serves: by a look at the cluster as it is now.
+    async fn allowed(&self, planned: &PlannedFault) -> Result<(), String> {
+        let lost = &planned.blast.regions_lost;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let mut why = String::new();
+        for _ in 0..LOOKS {
+            match snapshot(&self.client, &self.subject).await {
+                Ok(seen) => return self.guard.take(&seen, lost),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(format!("nobody can say which regions serve, so none is taken: {why}"))
+    }
+
+    /// Whether, while regions are lost, others were seen to serve within [`ALONE`]; `sure` is when they last were.
+    fn others_serve(&self, latest: &mut watch::Receiver<Snapshot>, sure: &mut Instant) -> Result<(), FaultError> {
+        if latest.has_changed().unwrap_or(false) && self.guard.others_serve(&latest.borrow_and_update()) {
+            *sure = Instant::now();
+        }
+        if sure.elapsed() < ALONE {
+            return Ok(());
+        }
+        let seconds = ALONE.as_secs();
+        Err(FaultError::Guardrail(format!(
+            "no region but those that are lost was seen to serve for {seconds} s: the last healthy path is never cut"
+        )))
+    }
+
+    /// Takes pods under the limits on what is touched at a time, of those that are there now. What is gone meanwhile is left
+    /// out.
+    async fn claim(&self, planned: &PlannedFault, fresh: &mut Vec<(String, String)>) -> Result<(), FaultError> {
+        if !self.ledger.limits().any() {
+            return Ok(());
+        }
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.subject.namespace);
+        let wanted = ListParams::default().labels(&format!("{}={}", labels::PLATFORM, self.subject.platform));
+        let live: Vec<Target> = api::ask(pods.list(&wanted))
+            .await?
+            .iter()
+            .filter_map(Target::of)
+            .collect();
+        fresh.retain(|(uid, _)| live.iter().any(|target| &target.uid == uid));
+        let uids: Vec<String> = fresh.iter().map(|(uid, _)| uid.clone()).collect();
+        let instead = !lasting(&planned.fault.action);
+        let claimed = self.ledger.claim(&planned.fault.name, &uids, &live, instead);
+        claimed.map_err(|tripped| FaultError::Guardrail(tripped.to_string()))
     }
 
     /// Takes back what one fault did, and says so.
@@ -139,7 +198,7 @@ impl Injector {
     pub async fn sweep(&self) -> Result<(), FaultError> {
         let mut by_fault: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         // `outstanding` gives the latest first, `undo` wants them in the order they were made.
-        for entry in outstanding(&read_journal(&self.journal_path)?).into_iter().rev() {
+        for entry in outstanding(&read_journal(self.journal.path())?).into_iter().rev() {
             by_fault.entry(entry.fault.clone()).or_default().push(entry);
         }
         let mut first = Ok(());
@@ -160,6 +219,7 @@ impl Injector {
         let (mut covered, mut before) = (BTreeSet::new(), None);
         let mut rng = SmallRng::seed_from_u64(self.seed ^ planned.inject_ms);
         let mut round = 0_u32;
+        let (mut latest, mut sure) = (self.latest.clone(), Instant::now());
         loop {
             match self
                 .inject_new(planned, &mut covered, &mut before, &mut rng, round, entries, end, stop)
@@ -176,7 +236,11 @@ impl Injector {
                     self.note(&planned.fault.name, FaultStage::Injected, format!("{count} pods"));
                 }
                 Ok(count) => info!(fault = planned.fault.name, count, "the fault follows new pods"),
-                Err(error) if round == 0 => {
+                // What happens in an instant waits until there is room for it again.
+                Err(FaultError::Guardrail(why)) if round > 0 && !lasting(&planned.fault.action) => {
+                    info!(fault = planned.fault.name, why, "no more pods are taken for now");
+                }
+                Err(error) if round == 0 || matches!(error, FaultError::Guardrail(_)) => {
                     self.note(&planned.fault.name, FaultStage::Failed, format!("inject: {error}"));
                     return Err(error);
                 }
@@ -184,6 +248,9 @@ impl Injector {
                 Err(error) => warn!(fault = planned.fault.name, %error, "a new pod could not be covered"),
             }
             round += 1;
+            if !planned.blast.regions_lost.is_empty() {
+                self.others_serve(&mut latest, &mut sure)?;
+            }
             if Instant::now() >= end {
                 return Ok(());
             }
@@ -218,6 +285,9 @@ impl Injector {
             }
             fresh = fresh.choose_multiple(rng, count as usize).cloned().collect();
         }
+        if !fresh.is_empty() {
+            self.claim(planned, &mut fresh).await?;
+        }
         if fresh.is_empty() {
             return Ok(0);
         }
@@ -231,12 +301,10 @@ impl Injector {
         let name = format!("drill-{}-{}-{round}", planned.fault.name, self.suffix);
         let pods: Vec<String> = fresh.iter().map(|(_, name)| name.clone()).collect();
         let lasts = Duration::from_millis(planned.undo_ms - planned.inject_ms);
-        let experiment = experiment(&planned.fault.action, &name, &self.subject.namespace, &pods, lasts);
-        let entry = self
-            .journal
-            .lock()
-            .await
-            .intent(&planned.fault.name, experiment.undo())?;
+        let owner = self.journal.record().map(|record| record.owner());
+        let experiment =
+            experiment(&planned.fault.action, &name, &self.subject.namespace, &pods, lasts).of_run(&self.run, owner);
+        let entry = self.journal.intent(&planned.fault.name, experiment.undo()).await?;
         entries.push(entry.clone());
         let now = Instant::now();
         let first = round == 0;
@@ -249,13 +317,14 @@ impl Injector {
             stop,
             watch_targets: !first,
         };
+        self.journal.may_send()?;
         let sent = api::send(&self.client, &self.subject, &experiment, &pods, &patience).await;
         if let Err(FaultError::NotFlushed { flushed, .. }) = &sent {
             let done = fresh.iter().filter(|(_, name)| flushed.contains(name));
             covered.extend(done.map(|(uid, _)| uid.clone()));
         }
         sent?;
-        self.journal.lock().await.advance(&entry, Stage::Injected)?;
+        self.journal.advance(&entry, Stage::Injected).await?;
         covered.extend(fresh.into_iter().map(|(uid, _)| uid));
         Ok(pods.len())
     }
@@ -284,37 +353,16 @@ impl Injector {
             .fold(own, |all, (key, value)| format!("{all},{key}={value}"))
     }
 
-    /// Takes back what is on the given entries, the latest first and without waiting for one before the next; goes on past a
-    /// failure and gives one. All of them together have the time that the injector was given.
+    /// Takes back what is on the given entries, the latest first; goes on past a failure and gives one. All of them together
+    /// have the time that the injector was given.
     pub async fn undo_all(&self, entries: &[Entry]) -> Result<(), FaultError> {
-        let deadline = Instant::now() + self.undo_within;
-        let undos: Vec<_> = entries.iter().rev().map(|e| self.undo_one(e, deadline)).collect();
-        stream::iter(undos)
-            .buffer_unordered(UNDO_AT_ONCE)
-            .fold(Ok(()), |first: Result<(), FaultError>, next| async { first.and(next) })
-            .await
-    }
-
-    async fn undo_one(&self, entry: &Entry, deadline: Instant) -> Result<(), FaultError> {
-        let mut attempt = 0;
-        let error = loop {
-            let error = match timeout_at(deadline, api::take_back(&self.client, &entry.undo, deadline)).await {
-                // An undo that cannot be noted was carried out all the same.
-                Ok(Ok(())) => return Ok(self.journal.lock().await.advance(entry, Stage::Undone)?),
-                Ok(Err(error)) => error,
-                Err(_) => FaultError::NotUndone {
-                    seconds: self.undo_within.as_secs(),
-                },
-            };
-            attempt += 1;
-            let pause = Duration::from_millis(random_range(100..=200) << attempt);
-            if attempt == UNDO_ATTEMPTS || Instant::now() + pause >= deadline {
-                break error;
-            }
-            sleep_until(Instant::now() + pause).await;
-        };
-        warn!(%error, fault = entry.fault, "an undo failed");
-        Err(error)
+        let within = self.undo_within;
+        let outcomes = take_back_all(&self.client, &self.run, entries, within, |entry| async move {
+            Ok(self.journal.advance(entry, Stage::Undone).await?)
+        })
+        .await;
+        // All have been tried; the first failure is told.
+        outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
     }
 
     fn note(&self, fault: &str, stage: FaultStage, detail: String) {

@@ -1,55 +1,52 @@
-//! The undo journal: JSON Lines, each entry on disk before the mutation it would undo.
+//! The undo journal: JSON Lines, each entry on disk, and in the run's Drill, before the mutation it would undo.
 
 use std::{
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use showrunner_crds::drill::MAX_JOURNAL;
+pub use showrunner_crds::drill::{JournalEntry as Entry, JournalStage as Stage, Undo, outstanding};
+use tracing::warn;
 
-/// How to take back one mutation.
+use crate::record::{Record, RecordError};
+
+/// What the first line of a journal says it is.
+const FORMAT: &str = "showrunner.dev/v1alpha1";
+
+/// The first line of a journal: which run it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "how")]
-pub enum Undo {
-    /// Delete an object of Chaos Mesh; its finalizer holds it until the fault is recovered.
-    #[serde(rename_all = "camelCase")]
-    DeleteChaos {
-        /// `PodChaos` or `NetworkChaos`.
-        kind: String,
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// The platform heals by itself (a killed pod is replaced, a flushed cache fills): wait for the steady state.
-    SelfHealing,
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Origin {
+    /// `showrunner.dev/v1alpha1`.
+    journal: String,
+    /// Name of the run.
+    pub run: String,
+    /// Namespace of the platform.
+    pub namespace: String,
+    /// Name of the platform.
+    pub platform: String,
+    /// UID of the namespace: the same name in another cluster is another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_uid: Option<String>,
 }
 
-/// How far one mutation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// On record; the mutation may or may not have happened.
-    Intent,
-    /// The mutation took effect.
-    Injected,
-    /// The undo was carried out and seen to have worked.
-    Undone,
-}
-
-/// One line of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// Number of the mutation; its later stages carry the same number.
-    pub id: u64,
-    /// Name of the fault.
-    pub fault: String,
-    /// How far it is.
-    pub stage: Stage,
-    /// How to take it back.
-    pub undo: Undo,
+impl Origin {
+    /// Of a run against a platform.
+    #[must_use]
+    pub fn new(run: &str, namespace: &str, platform: &str, namespace_uid: Option<String>) -> Self {
+        Self {
+            journal: FORMAT.to_owned(),
+            run: run.to_owned(),
+            namespace: namespace.to_owned(),
+            platform: platform.to_owned(),
+            namespace_uid,
+        }
+    }
 }
 
 /// What can go wrong with the journal.
@@ -73,14 +70,32 @@ pub enum JournalError {
         /// Why.
         source: serde_json::Error,
     },
+    /// It is not the journal of a run.
+    #[error("undo journal {}, line 1: it does not say which run it belongs to", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are as many mutations as a Drill can keep.
+    #[error("{MAX_JOURNAL} mutations are on record, no more fit: no further fault is injected")]
+    Full,
+    /// The Drill cannot be written.
+    #[error("undo journal: {0}; without it no fault may be injected")]
+    Record(#[from] RecordError),
 }
 
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
+    lines: Mutex<Lines>,
+    record: Option<Arc<Record>>,
+}
+
+#[derive(Debug)]
+struct Lines {
     file: File,
-    next: u64,
+    next: u32,
 }
 
 impl Journal {
@@ -95,16 +110,25 @@ impl Journal {
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|source| JournalError::Io {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| io(path, source))?;
         drop_torn_line(&file, path)?;
         Ok(Self {
             path: path.to_owned(),
-            file,
-            next,
+            lines: Mutex::new(Lines { file, next }),
+            record: None,
         })
+    }
+
+    /// Creates the journal of a run at `path`. Its entries go to the run's Drill too.
+    pub fn create(path: &Path, origin: &Origin, record: Option<Arc<Record>>) -> Result<Self, JournalError> {
+        let journal = Self::open(path)?;
+        {
+            let mut lines = journal.lines();
+            if lines.file.metadata().map_err(|source| io(path, source))?.len() == 0 {
+                append(&mut lines.file, origin).map_err(|source| io(path, source))?;
+            }
+        }
+        Ok(Self { record, ..journal })
     }
 
     /// Where it is.
@@ -113,70 +137,130 @@ impl Journal {
         &self.path
     }
 
-    /// Puts the intent of a mutation on disk and gives its number.
-    pub fn intent(&mut self, fault: &str, undo: Undo) -> Result<Entry, JournalError> {
-        let entry = Entry {
-            id: self.next,
-            fault: fault.to_owned(),
-            stage: Stage::Intent,
-            undo,
+    /// The run's Drill.
+    #[must_use]
+    pub fn record(&self) -> Option<&Arc<Record>> {
+        self.record.as_ref()
+    }
+
+    /// Puts the intent of a mutation on disk and into the Drill, and gives its entry. Only when both have it may the mutation
+    /// be sent.
+    pub async fn intent(&self, fault: &str, undo: Undo) -> Result<Entry, JournalError> {
+        let entry = {
+            let mut lines = self.lines();
+            if lines.next as usize >= MAX_JOURNAL {
+                return Err(JournalError::Full);
+            }
+            let entry = Entry {
+                id: lines.next,
+                fault: fault.to_owned(),
+                stage: Stage::Intent,
+                undo,
+                at: Timestamp::now(),
+            };
+            append(&mut lines.file, &entry).map_err(|source| io(&self.path, source))?;
+            lines.next += 1;
+            entry
         };
-        self.write(&entry)?;
-        self.next += 1;
+        if let Some(record) = &self.record
+            && let Err(error) = record.intent(&entry).await
+        {
+            // The mutation is not sent, so there is nothing to take back.
+            self.note(&entry, Stage::Undone)?;
+            return Err(error.into());
+        }
         Ok(entry)
     }
 
-    /// Records that a mutation reached a stage.
-    pub fn advance(&mut self, entry: &Entry, stage: Stage) -> Result<(), JournalError> {
-        self.write(&Entry { stage, ..entry.clone() })
-    }
-
-    fn write(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let mut line = serde_json::to_vec(entry)
-            .map_err(std::io::Error::other)
-            .map_err(|source| self.io(source))?;
-        line.push(b'\n');
-        // One write and a sync: a crash leaves whole lines, or a last one that `read` tells apart.
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| self.io(source))
-    }
-
-    fn io(&self, source: std::io::Error) -> JournalError {
-        JournalError::Io {
-            path: self.path.clone(),
-            source,
+    /// To be asked right before a mutation is sent: an error once others may be about to take the run over.
+    pub fn may_send(&self) -> Result<(), JournalError> {
+        match self.record.as_ref().and_then(|record| record.lease()) {
+            Some(lease) => Ok(lease.fresh()?),
+            None => Ok(()),
         }
     }
+
+    /// Records that a mutation reached a stage. The Drill may miss it: taking back twice does no harm, and the next write
+    /// takes it along.
+    pub async fn advance(&self, entry: &Entry, stage: Stage) -> Result<(), JournalError> {
+        let entry = self.note(entry, stage)?;
+        if let Some(record) = &self.record
+            && let Err(error) = record.advance(&entry).await
+        {
+            warn!(%error, "the Drill does not have the last stages of its journal");
+        }
+        Ok(())
+    }
+
+    fn note(&self, entry: &Entry, stage: Stage) -> Result<Entry, JournalError> {
+        let entry = Entry {
+            stage,
+            at: Timestamp::now(),
+            ..entry.clone()
+        };
+        append(&mut self.lines().file, &entry).map_err(|source| io(&self.path, source))?;
+        Ok(entry)
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> JournalError {
+    JournalError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn append(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(line).map_err(std::io::Error::other)?;
+    line.push(b'\n');
+    // One write and a sync: a crash leaves whole lines, or a last one that `read` tells apart.
+    file.write_all(&line)?;
+    file.sync_data()
 }
 
 /// Takes away a last line that a crash cut off, or the next entry would be appended to it and lost with it.
 fn drop_torn_line(file: &File, path: &Path) -> Result<(), JournalError> {
-    let io = |source| JournalError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = std::fs::read(path).map_err(io)?;
+    let bytes = std::fs::read(path).map_err(|source| io(path, source))?;
     let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     if whole < bytes.len() {
-        file.set_len(whole as u64).map_err(io)?;
+        file.set_len(whole as u64).map_err(|source| io(path, source))?;
     }
     Ok(())
 }
 
-/// Reads a journal. A last line cut off by a crash is passed over: its mutation was never sent.
+/// Reads the entries of a journal. A last line cut off by a crash is passed over: its mutation was never sent.
 pub fn read(path: &Path) -> Result<Vec<Entry>, JournalError> {
-    let io = |source| JournalError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let lines = BufReader::new(File::open(path).map_err(io)?)
+    Ok(parse(path)?.1)
+}
+
+/// Reads the journal of a run: which one it is, and its entries. `None` for a journal that was cut off before its first line
+/// was complete: nothing was sent.
+pub fn read_run(path: &Path) -> Result<Option<(Origin, Vec<Entry>)>, JournalError> {
+    match parse(path)? {
+        (Some(origin), entries) => Ok(Some((origin, entries))),
+        (None, entries) if entries.is_empty() => Ok(None),
+        (None, _) => Err(JournalError::Foreign { path: path.to_owned() }),
+    }
+}
+
+fn parse(path: &Path) -> Result<(Option<Origin>, Vec<Entry>), JournalError> {
+    let lines = BufReader::new(File::open(path).map_err(|source| io(path, source))?)
         .lines()
         .collect::<Result<Vec<_>, _>>()
-        .map_err(io)?;
-    let mut entries = Vec::with_capacity(lines.len());
+        .map_err(|source| io(path, source))?;
+    let (mut origin, mut entries) = (None, Vec::with_capacity(lines.len()));
     for (index, line) in lines.iter().enumerate() {
+        if index == 0
+            && let Ok(first) = serde_json::from_str::<Origin>(line)
+            && first.journal == FORMAT
+        {
+            origin = Some(first);
+            continue;
+        }
         match serde_json::from_str(line) {
             Ok(entry) => entries.push(entry),
             Err(source) if source.is_eof() && index + 1 == lines.len() => {}
@@ -189,21 +273,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, JournalError> {
             }
         }
     }
-    Ok(entries)
-}
-
-/// The mutations that are not known to be undone, latest first: the order in which to take them back.
-#[must_use]
-pub fn outstanding(entries: &[Entry]) -> Vec<Entry> {
-    let mut open: Vec<Entry> = Vec::new();
-    for entry in entries {
-        open.retain(|e| e.id != entry.id);
-        if entry.stage != Stage::Undone {
-            open.push(entry.clone());
-        }
-    }
-    open.reverse();
-    open
+    Ok((origin, entries))
 }
 
 #[cfg(test)]
@@ -219,35 +289,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_not_undone_is_outstanding_latest_first() {
+    fn origin() -> Origin {
+        Origin::new("night-1", "cinema", "cinema", Some("u".into()))
+    }
+
+    #[tokio::test]
+    async fn what_is_not_undone_is_outstanding_latest_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let mut journal = Journal::open(&path).unwrap();
-        let a = journal.intent("lose-eu", delete("a")).unwrap();
-        let b = journal.intent("lose-eu", delete("b")).unwrap();
-        journal.advance(&a, Stage::Injected).unwrap();
-        let c = journal.intent("slow", delete("c")).unwrap();
-        journal.advance(&b, Stage::Injected).unwrap();
-        journal.advance(&b, Stage::Undone).unwrap();
-        let open = outstanding(&read(&path).unwrap());
+        let journal = Journal::create(&path, &origin(), None).unwrap();
+        let a = journal.intent("lose-eu", delete("a")).await.unwrap();
+        let b = journal.intent("lose-eu", delete("b")).await.unwrap();
+        journal.advance(&a, Stage::Injected).await.unwrap();
+        let c = journal.intent("slow", delete("c")).await.unwrap();
+        journal.advance(&b, Stage::Injected).await.unwrap();
+        journal.advance(&b, Stage::Undone).await.unwrap();
+        let (whose, entries) = read_run(&path).unwrap().unwrap();
+        assert_eq!(whose, origin());
+        let open = outstanding(&entries);
         assert_eq!(open.iter().map(|e| e.id).collect::<Vec<_>>(), [c.id, a.id]);
     }
 
-    #[test]
-    fn numbers_go_on_after_a_restart() {
+    #[tokio::test]
+    async fn numbers_go_on_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let first = Journal::open(&path).unwrap().intent("f", Undo::SelfHealing).unwrap();
-        let second = Journal::open(&path).unwrap().intent("f", Undo::SelfHealing).unwrap();
+        let first = Journal::open(&path)
+            .unwrap()
+            .intent("f", Undo::SelfHealing)
+            .await
+            .unwrap();
+        let second = Journal::open(&path)
+            .unwrap()
+            .intent("f", Undo::SelfHealing)
+            .await
+            .unwrap();
         assert_eq!((first.id, second.id), (0, 1));
     }
 
-    #[test]
-    fn a_line_cut_off_by_a_crash_is_passed_over_but_a_broken_one_is_not() {
+    #[tokio::test]
+    async fn a_line_cut_off_by_a_crash_is_passed_over_but_a_broken_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        Journal::open(&path).unwrap().intent("f", delete("a")).unwrap();
+        Journal::open(&path).unwrap().intent("f", delete("a")).await.unwrap();
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push_str("{\"id\":1,\"fau");
         std::fs::write(&path, &text).unwrap();
@@ -256,13 +340,37 @@ mod tests {
         assert!(matches!(read(&path), Err(JournalError::Malformed { line: 1, .. })));
     }
 
-    #[test]
-    fn what_follows_a_line_cut_off_by_a_crash_is_not_lost() {
+    #[tokio::test]
+    async fn what_follows_a_line_cut_off_by_a_crash_is_not_lost() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, "{\"id\":0,\"fau").unwrap();
-        Journal::open(&path).unwrap().intent("f", delete("a")).unwrap();
+        Journal::open(&path).unwrap().intent("f", delete("a")).await.unwrap();
         assert_eq!(outstanding(&read(&path).unwrap()).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_journal_without_a_run_is_nobodys_unless_nothing_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"journal\":\"showr").unwrap();
+        assert_eq!(read_run(&path).unwrap(), None, "cut off before anything was sent");
+        std::fs::remove_file(&path).unwrap();
+        Journal::open(&path).unwrap().intent("f", delete("a")).await.unwrap();
+        assert!(matches!(read_run(&path), Err(JournalError::Foreign { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_full_journal_takes_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let journal = Journal::open(&path).unwrap();
+        journal.lines().next = MAX_JOURNAL as u32;
+        assert!(matches!(
+            journal.intent("f", delete("a")).await,
+            Err(JournalError::Full)
+        ));
+        assert!(read(&path).unwrap().is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Faults: what is done, what undoes it, and the proof that it was undone.
 //!
-//! **Invariant:** the undo of a mutation is on disk before the mutation is sent. A crash at any point therefore loses
-//! no undo.
+//! **Invariant:** the undo of a mutation is on disk, and in the run's Drill, before the mutation is sent. A crash at any point
+//! therefore loses no undo.
 
 mod api;
 mod error;
@@ -9,10 +9,13 @@ mod guard;
 mod injector;
 mod journal;
 mod objects;
+mod recovery;
 #[cfg(test)]
 mod tests;
 
 pub use error::FaultError;
-pub use injector::{Injector, UNDO_WITHIN};
-pub use journal::{Entry, Journal, JournalError, Stage, Undo, outstanding, read as read_journal};
+pub use injector::Injector;
+pub use journal::{Entry, Journal, JournalError, Origin, Stage, Undo, outstanding, read as read_journal, read_run};
 pub use objects::{Experiment, experiment, lasting};
+pub use recovery::UNDO_WITHIN;
+pub(crate) use recovery::{left, persist, strays, take_back_all};

@@ -7,7 +7,8 @@ use chaos_mesh_rs::{
     fault::{brown_out, delay, partition, pod_kill},
     selector::PodSelector,
 };
-use showrunner_crds::{duration::GoDuration, scenario::FaultAction};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use showrunner_crds::{duration::GoDuration, labels, scenario::FaultAction};
 
 use super::Undo;
 
@@ -39,6 +40,20 @@ impl Experiment {
             Experiment::Pod(chaos) => delete("PodChaos", &chaos.metadata),
             Experiment::Flush(_) => Undo::SelfHealing,
         }
+    }
+
+    /// Marks the object as the run's, and as its Drill's: whoever deletes the Drill has it taken back.
+    #[must_use]
+    pub fn of_run(mut self, run: &str, owner: Option<OwnerReference>) -> Self {
+        let meta = match &mut self {
+            Experiment::Network(chaos) => &mut chaos.metadata,
+            Experiment::Pod(chaos) => &mut chaos.metadata,
+            Experiment::Flush(_) => return self,
+        };
+        let labels = meta.labels.get_or_insert_default();
+        labels.insert(labels::RUN.to_owned(), run.to_owned());
+        meta.owner_references = owner.map(|owner| vec![owner]);
+        self
     }
 }
 

@@ -18,9 +18,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Experiment, FaultError, Injector, Journal, Undo,
+    Experiment, FaultError, Injector, Journal, UNDO_WITHIN, Undo,
     api::{self, Patience},
-    experiment, outstanding, read_journal,
+    experiment, outstanding, read_journal, take_back_all,
 };
 use crate::{
     evidence::Writer,
@@ -32,6 +32,12 @@ type Answers = fn(&Method, &str) -> Option<(StatusCode, String)>;
 
 /// A client whose questions `answers` answers; `None` never does.
 fn client(answers: Answers) -> (Client, Arc<Mutex<BTreeSet<String>>>) {
+    client_of(answers)
+}
+
+fn client_of(
+    answers: impl Fn(&Method, &str) -> Option<(StatusCode, String)> + Clone + Send + 'static,
+) -> (Client, Arc<Mutex<BTreeSet<String>>>) {
     let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -65,7 +71,8 @@ fn missing() -> (StatusCode, String) {
 
 fn chaos() -> (StatusCode, String) {
     let action = FaultAction::RegionLoss { region: "eu".into() };
-    let Experiment::Network(chaos) = experiment(&action, "x", "cinema", &["p".to_owned()], Duration::ZERO) else {
+    let chaos = experiment(&action, "x", "cinema", &["p".to_owned()], Duration::ZERO).of_run("night-1", None);
+    let Experiment::Network(chaos) = chaos else {
         panic!("not a NetworkChaos");
     };
     (StatusCode::OK, serde_json::to_string(&chaos).unwrap())
@@ -151,20 +158,20 @@ async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit
     });
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.jsonl");
-    let mut journal = Journal::open(&path).unwrap();
+    let journal = Journal::open(&path).unwrap();
     let delete = |name: &str| Undo::DeleteChaos {
         kind: "NetworkChaos".into(),
         namespace: "cinema".into(),
         name: name.into(),
     };
-    let entries: Vec<_> = ["a", "b", "stuck-1", "stuck-2"]
-        .iter()
-        .map(|name| journal.intent("f", delete(name)).unwrap())
-        .collect();
+    let mut entries = Vec::new();
+    for name in ["a", "b", "stuck-1", "stuck-2"] {
+        entries.push(journal.intent("f", delete(name)).await.unwrap());
+    }
     let (_writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
     let (_latest_in, latest) = watch::channel(Snapshot::default());
     let limit = Duration::from_millis(500);
-    let injector = Injector::new(client, subject(), journal, recorder, latest, "1".into(), 1, limit);
+    let injector = Injector::new(client, subject(), journal, recorder, latest, "night-1", 1, limit);
     let began = Instant::now();
     assert!(injector.undo_all(&entries).await.is_err());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -172,7 +179,8 @@ async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit
     assert_eq!(left.iter().map(|e| e.id).collect::<Vec<_>>(), [3, 2], "{left:?}");
     assert_eq!(
         asked.lock().unwrap().iter().filter(|a| a.starts_with("DELETE")).count(),
-        4
+        1,
+        "what is not there, and what cannot be seen to be ours, is not deleted"
     );
 }
 
@@ -181,16 +189,41 @@ async fn a_sweep_takes_back_what_the_journal_says_is_left() {
     let (client, _) = client(|_, _| Some(missing()));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.jsonl");
-    let mut journal = Journal::open(&path).unwrap();
-    journal.intent("died", Undo::SelfHealing).unwrap();
+    let journal = Journal::open(&path).unwrap();
+    journal.intent("died", Undo::SelfHealing).await.unwrap();
     let (writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
     let (_latest_in, latest) = watch::channel(Snapshot::default());
     let limit = Duration::from_secs(5);
-    let injector = Injector::new(client, subject(), journal, recorder, latest, "1".into(), 1, limit);
+    let injector = Injector::new(client, subject(), journal, recorder, latest, "night-1", 1, limit);
     injector.sweep().await.unwrap();
     assert!(outstanding(&read_journal(&path).unwrap()).is_empty());
     drop(injector);
     writer.finish().await.unwrap();
     let evidence = std::fs::read_to_string(dir.path().join("evidence.jsonl")).unwrap();
     assert!(evidence.contains(r#""name":"died","stage":"undone""#), "{evidence}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_goes_on_until_its_deadline_while_the_api_fails() {
+    for (well_after, undone) in [(80, true), (100, false)] {
+        let began = Instant::now();
+        let (client, _) = client_of(move |_, _| {
+            let failing = began.elapsed() < Duration::from_secs(well_after);
+            let busy = (StatusCode::SERVICE_UNAVAILABLE, "try again later".to_owned());
+            Some(if failing { busy } else { missing() })
+        });
+        let entry = super::Entry {
+            id: 0,
+            fault: "f".into(),
+            stage: super::Stage::Injected,
+            undo: lost().undo(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let entries = [entry];
+        let outcomes = take_back_all(&client, "night-1", &entries, UNDO_WITHIN, async |_| Ok(())).await;
+        assert_eq!(outcomes[0].1.is_ok(), undone, "{:?}", outcomes[0].1);
+        let took = began.elapsed();
+        let least = Duration::from_secs(well_after).min(UNDO_WITHIN);
+        assert!(took >= least && took < UNDO_WITHIN + Duration::from_secs(1), "{took:?}");
+    }
 }

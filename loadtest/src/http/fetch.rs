@@ -100,6 +100,9 @@ pub enum HttpError {
     /// Neither `http` nor something we can speak.
     #[error("scheme `{0}` is not supported, only http is")]
     UnsupportedScheme(String),
+    /// The host is not among those that load may go to.
+    #[error("load may not go to `{0}`")]
+    HostNotAllowed(String),
     /// The URL has no host, or the name is unknown.
     #[error("cannot resolve the host: {0}")]
     Resolve(io::Error),
@@ -274,6 +277,9 @@ async fn exchange(
 
 async fn connect(url: &Url, access: &Access, deadline: Instant) -> Result<Connection, HttpError> {
     let authority = Authority::of(url)?;
+    if !access.allows(url) {
+        return Err(HttpError::HostNotAllowed(url.host_str().unwrap_or_default().to_owned()));
+    }
     let connecting = async {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let addresses = tokio::net::lookup_host(&*authority.text)

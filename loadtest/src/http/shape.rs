@@ -1,9 +1,12 @@
 //! The viewer's access network: bandwidth as a token bucket on the reading side, and a round-trip time.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use url::Url;
+
+use super::HostList;
 
 /// Bytes that may be read now, refilled at a steady rate. Time is an argument.
 #[derive(Clone, Debug)]
@@ -56,6 +59,8 @@ pub struct Access {
     rtt: Duration,
     receive_buffer: Option<u32>,
     origin: Instant,
+    /// Where it may lead; anywhere if `None`.
+    hosts: Option<Arc<HostList>>,
 }
 
 impl Access {
@@ -73,7 +78,22 @@ impl Access {
             rtt,
             receive_buffer,
             origin: Instant::now(),
+            hosts: None,
         }
+    }
+
+    /// The same, leading to `hosts` only. Connections are held to it, wherever their URL came from.
+    #[must_use]
+    pub fn allowing(self, hosts: Arc<HostList>) -> Self {
+        Self {
+            hosts: Some(hosts),
+            ..self
+        }
+    }
+
+    /// Whether a connection to a URL's host may be opened.
+    pub(super) fn allows(&self, url: &Url) -> bool {
+        self.hosts.as_ref().is_none_or(|hosts| hosts.allows(url))
     }
 
     /// As fast as the machine goes.

@@ -85,6 +85,9 @@ pub enum PlanError {
         /// What is wrong with its target.
         problem: String,
     },
+    /// The timeline does not keep to a guardrail.
+    #[error("{0}")]
+    Limit(String),
 }
 
 /// Makes the timeline of a scenario on a platform.

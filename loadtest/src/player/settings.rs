@@ -1,13 +1,14 @@
 //! The player's knobs. Defaults are hls.js's, except where a comment says otherwise.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::http::Deadlines;
+use crate::http::{Deadlines, HostList};
 
 /// How a player behaves.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct PlayerSettings {
     /// Where to start and where to jump back to, in target durations from the live edge.
     pub live_sync_durations: u32,
@@ -44,6 +45,8 @@ pub struct PlayerSettings {
     pub fatal_after: Duration,
     /// Services that playback calls.
     pub services: Services,
+    /// Hosts that it may connect to; any if `None`.
+    pub hosts: Option<Arc<HostList>>,
 }
 
 impl Default for PlayerSettings {
@@ -68,6 +71,7 @@ impl Default for PlayerSettings {
             device: Device::default(),
             fatal_after: Duration::from_secs(30),
             services: Services::default(),
+            hosts: None,
         }
     }
 }

@@ -1,27 +1,37 @@
-//! A cluster that answers just what a drill asks, and can refuse to let a fault go.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+//! A cluster with all that a drill asks for: the embedded API server, a platform of two regions that is what it is told to be,
+//! and a stand-in for Chaos Mesh that can refuse to let a fault go.
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
-    collections::BTreeMap,
-    convert::Infallible,
+    path::Path,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use http::{Method, Request, Response, StatusCode};
-use kube::{Client, client::Body};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
+use showrunner_apiserver::{ApiServer, ApiServerConfig};
+use showrunner_crds::crd::all_crds;
 use showrunner_loadtest::{
     drill::{Drill, Live},
+    guardrail::Terms,
     observe::Subject,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    task::JoinSet,
 };
+
+const NAMESPACE: &str = "cinema";
+const DRILLS: &str = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/drills";
+const CHAOS: &str = "/apis/chaos-mesh.org/v1alpha1/namespaces/cinema";
+/// How often the stand-in for Chaos Mesh looks.
+const TICK: Duration = Duration::from_millis(20);
 
 /// How the cluster behaves.
 #[derive(Clone, Copy, Debug)]
@@ -34,137 +44,231 @@ pub struct Behaviour {
     pub lets_go: bool,
 }
 
+/// What viewers and probes ask: everything is answered, nothing is a stream.
+#[derive(Debug, Default)]
+pub struct Web {
+    /// Whether viewers are refused. Probes are not.
+    pub refuses_viewers: AtomicBool,
+    /// Whether the multivariant playlist names a host that is not of this machine.
+    pub names_another_host: AtomicBool,
+    /// Requests of viewers.
+    pub viewers: AtomicU32,
+    /// All requests.
+    pub requests: AtomicU32,
+}
+
 /// The cluster.
 pub struct Stub {
-    behaviour: Behaviour,
-    chaos: Mutex<BTreeMap<String, Value>>,
-    /// Base URL of what viewers and probes ask: everything is answered, nothing is a stream.
-    web: String,
+    server: ApiServer,
+    /// What is asked over HTTP.
+    pub web: Arc<Web>,
+    /// Where that is.
+    pub url: String,
     /// Whether a fault was deleted.
-    pub deleted: AtomicBool,
+    pub deleted: Arc<AtomicBool>,
+    _tasks: JoinSet<()>,
 }
 
 impl Stub {
     pub async fn start(behaviour: Behaviour) -> Arc<Self> {
+        let server = ApiServer::new(ApiServerConfig::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let web = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut head = [0_u8; 4096];
-                    let _ = stream.read(&mut head).await;
-                    let _ = stream
-                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nok\n")
-                        .await;
-                });
-            }
-        });
-        Arc::new(Self {
-            behaviour,
-            chaos: Mutex::default(),
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (web, deleted) = (Arc::<Web>::default(), Arc::<AtomicBool>::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, Arc::clone(&web)));
+        let stub = Self {
+            server,
             web,
-            deleted: AtomicBool::new(false),
-        })
+            url,
+            deleted: Arc::clone(&deleted),
+            _tasks: tasks,
+        };
+        stub.furnish(behaviour).await;
+        let client = stub.client();
+        let mut stub = stub;
+        stub._tasks.spawn(chaos_mesh(client, behaviour.lets_go, deleted));
+        Arc::new(stub)
     }
 
-    fn client(self: &Arc<Self>) -> Client {
-        let stub = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let stub = stub.clone();
-            async move {
-                let (parts, body) = request.into_parts();
-                let body = body.collect_bytes().await.unwrap_or_default();
-                let (status, answer) = stub.answer(&parts.method, &parts.uri.to_string(), &body);
-                let answer = Body::from(serde_json::to_vec(&answer).unwrap());
-                let response = Response::builder().status(status).body(answer).unwrap();
-                Ok::<_, Infallible>(response)
-            }
+    pub fn client(&self) -> Client {
+        self.server.client(NAMESPACE)
+    }
+
+    async fn furnish(&self, behaviour: Behaviour) {
+        let definitions: Api<CustomResourceDefinition> = Api::all(self.client());
+        let wanted = ["podchaos.chaos-mesh.org", "networkchaos.chaos-mesh.org"];
+        let chaos = chaos_mesh_rs::crds().into_iter();
+        let chaos = chaos.filter(|crd| wanted.contains(&crd.metadata.name.as_deref().unwrap()));
+        for definition in all_crds().into_iter().chain(chaos) {
+            definitions.create(&PostParams::default(), &definition).await.unwrap();
+        }
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        self.send("POST", "/api/v1/namespaces", &namespace).await;
+        self.platform(behaviour.ready).await;
+        for (region, ready) in [("eu", 1), ("us", behaviour.others_ready)] {
+            self.edges(region, ready).await;
+        }
+    }
+
+    async fn platform(&self, ready: bool) {
+        let base = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/streamingplatforms";
+        let platform = json!({
+            "apiVersion": "showrunner.dev/v1alpha1", "kind": "StreamingPlatform",
+            "metadata": {"name": "cinema"}, "spec": platform_spec(),
         });
-        Client::new(service, "cinema")
-    }
-
-    fn answer(&self, method: &Method, target: &str, body: &[u8]) -> (StatusCode, Value) {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let list = |kind: &str, version: &str, items: Vec<Value>| {
-            let list =
-                json!({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items});
-            (StatusCode::OK, list)
-        };
-        let missing = || {
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": format!("{path} not found"), "reason": "NotFound", "code": 404});
-            (StatusCode::NOT_FOUND, status)
-        };
-        if let Some((_, name)) = path.split_once("/networkchaos") {
-            let mut chaos = self.chaos.lock().unwrap();
-            let name = name.trim_start_matches('/');
-            return match *method {
-                Method::POST => {
-                    let mut object: Value = serde_json::from_slice(body).unwrap();
-                    let record = json!({"id": "cinema/edge", "phase": "Injected", "injectedCount": 1});
-                    object["status"] = json!({"experiment": {"desiredPhase": "Run", "containerRecords": [record]}});
-                    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-                    chaos.insert(name, object.clone());
-                    (StatusCode::CREATED, object)
-                }
-                Method::DELETE => {
-                    self.deleted.store(true, Ordering::Relaxed);
-                    let found = if self.behaviour.lets_go {
-                        chaos.remove(name)
-                    } else {
-                        chaos.get(name).cloned()
-                    };
-                    found.map_or_else(missing, |object| (StatusCode::OK, object))
-                }
-                _ => chaos
-                    .get(name)
-                    .map_or_else(missing, |object| (StatusCode::OK, object.clone())),
-            };
-        }
-        match path.rsplit('/').next().unwrap_or_default() {
-            "deployments" => list(
-                "DeploymentList",
-                "apps/v1",
-                vec![edges("eu", 1), edges("us", self.behaviour.others_ready)],
-            ),
-            "horizontalpodautoscalers" => list("HorizontalPodAutoscalerList", "autoscaling/v2", Vec::new()),
-            "pods" if query.contains("origin") => list("PodList", "v1", Vec::new()),
-            "pods" => list("PodList", "v1", vec![pod()]),
-            "cinema" if path.contains("streamingplatforms") => (StatusCode::OK, self.platform()),
-            _ => missing(),
-        }
-    }
-
-    fn platform(&self) -> Value {
-        let ready = if self.behaviour.ready { "True" } else { "False" };
+        self.send("POST", base, &platform).await;
+        let ready = if ready { "True" } else { "False" };
         let condition = json!({"type": "Ready", "status": ready, "reason": "Test", "message": "as told",
             "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        json!({
-            "apiVersion": "showrunner.dev/v1alpha1", "kind": "StreamingPlatform",
-            "metadata": {"name": "cinema", "namespace": "cinema"},
-            "spec": platform_spec(),
-            "status": {
-                "conditions": [condition],
-                "endpoints": {"channels": [{"name": "main", "url": format!("{}/play/main/multivariant.m3u8", self.web)}]},
-            },
-        })
+        let channel = json!({"name": "main", "url": format!("{}/play/main/multivariant.m3u8", self.url)});
+        let status = json!({"status": {"conditions": [condition], "endpoints": {"channels": [channel]}}});
+        self.send("PATCH", &format!("{base}/cinema/status"), &status).await;
+    }
+
+    /// A region's edges: their Deployment, and one pod.
+    async fn edges(&self, region: &str, ready: u32) {
+        let labels = json!({"showrunner.dev/platform": "cinema", "showrunner.dev/region": region, "showrunner.dev/role": "edge"});
+        let pod = json!({"containers": [{"name": "main", "image": "none"}]});
+        let name = format!("cinema-{region}-edge");
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod}},
+        });
+        self.send("POST", "/apis/apps/v1/namespaces/cinema/deployments", &deployment)
+            .await;
+        self.ready(region, ready).await;
+        let pods = "/api/v1/namespaces/cinema/pods";
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("{name}-0"), "labels": labels}, "spec": pod});
+        self.send("POST", pods, &pod).await;
+        let running = json!({"status": {"phase": "Running"}});
+        self.send("PATCH", &format!("{pods}/{name}-0/status"), &running).await;
+    }
+
+    /// Says how many edges of a region are ready.
+    pub async fn ready(&self, region: &str, ready: u32) {
+        let path = format!("/apis/apps/v1/namespaces/cinema/deployments/cinema-{region}-edge/status");
+        let status = json!({"status": {"replicas": 1, "readyReplicas": ready}});
+        self.send("PATCH", &path, &status).await;
+    }
+
+    /// Lets the platform's channel be somewhere.
+    pub async fn play_at(&self, url: &str) {
+        let path = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/streamingplatforms/cinema/status";
+        let status = json!({"status": {"endpoints": {"channels": [{"name": "main", "url": url}]}}});
+        self.send("PATCH", path, &status).await;
+    }
+
+    /// Annotates the namespace and the platform.
+    pub async fn annotate(&self, namespace: &Value, platform: &Value) {
+        for (path, annotations) in [
+            ("/api/v1/namespaces/cinema", namespace),
+            (
+                "/apis/showrunner.dev/v1alpha1/namespaces/cinema/streamingplatforms/cinema",
+                platform,
+            ),
+        ] {
+            self.send("PATCH", path, &json!({"metadata": {"annotations": annotations}}))
+                .await;
+        }
+    }
+
+    /// The Drill that the run left; nothing where it left none.
+    pub async fn drill(&self) -> Value {
+        let list = ask(&self.client(), "GET", DRILLS, None).await.unwrap();
+        list["items"][0].clone()
+    }
+
+    /// Names of the objects of a kind: `drills`, or Chaos Mesh's.
+    pub async fn names(&self, path: &str) -> Vec<String> {
+        let list = ask(&self.client(), "GET", path, None).await.unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn send(&self, method: &str, path: &str, body: &Value) {
+        let done = ask(&self.client(), method, path, Some(body.clone())).await;
+        assert!(done.is_some(), "{method} {path}");
     }
 }
 
-fn edges(region: &str, ready: u32) -> Value {
-    let labels = json!({"showrunner.dev/region": region, "showrunner.dev/role": "edge"});
-    json!({
-        "metadata": {"name": format!("cinema-{region}-edge"), "namespace": "cinema", "labels": labels},
-        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}},
-        "status": {"readyReplicas": ready},
-    })
+/// Answers everything.
+async fn serve(listener: TcpListener, web: Arc<Web>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let web = Arc::clone(&web);
+        tokio::spawn(async move {
+            let mut head = [0_u8; 4096];
+            let length = stream.read(&mut head).await.unwrap_or(0);
+            web.requests.fetch_add(1, Ordering::Relaxed);
+            let asked = String::from_utf8_lossy(&head[..length]);
+            // A viewer says where it is.
+            let viewer = asked.contains("region=");
+            if viewer {
+                web.viewers.fetch_add(1, Ordering::Relaxed);
+            }
+            let status = if viewer && web.refuses_viewers.load(Ordering::Relaxed) {
+                "500 Internal Server Error"
+            } else {
+                "200 OK"
+            };
+            let body = if web.names_another_host.load(Ordering::Relaxed) {
+                "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000\nhttp://edge.elsewhere.test/v.m3u8\n"
+            } else {
+                "ok\n"
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+    }
 }
 
-fn pod() -> Value {
-    json!({
-        "metadata": {"name": "cinema-eu-edge-0", "namespace": "cinema", "uid": "1"},
-        "status": {"phase": "Running"},
-    })
+/// Honours network experiments as Chaos Mesh does: a finalizer and a status; once deleted, gone where it lets go.
+async fn chaos_mesh(client: Client, lets_go: bool, deleted: Arc<AtomicBool>) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        for kind in ["networkchaos", "podchaos"] {
+            let path = format!("{CHAOS}/{kind}");
+            let list = ask(&client, "GET", &path, None).await.unwrap_or_default();
+            for object in list["items"].as_array().into_iter().flatten() {
+                let this = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap());
+                let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+                if object["metadata"]["deletionTimestamp"].is_string() {
+                    deleted.store(true, Ordering::Relaxed);
+                    if lets_go {
+                        ask(&client, "PATCH", &this, Some(finalizers(Value::Null))).await;
+                    }
+                } else if object["metadata"]["finalizers"].is_null() {
+                    ask(&client, "PATCH", &this, Some(finalizers(json!(["chaos-mesh/records"])))).await;
+                } else if object["status"]["experiment"]["desiredPhase"].is_null() {
+                    let record = json!({"id": "cinema/edge", "phase": "Injected", "injectedCount": 1});
+                    let status =
+                        json!({"status": {"experiment": {"desiredPhase": "Run", "containerRecords": [record]}}});
+                    ask(&client, "PATCH", &this, Some(status)).await;
+                }
+            }
+        }
+    }
+}
+
+/// What is gone meanwhile needs nothing.
+async fn ask(client: &Client, method: &str, path: &str, body: Option<Value>) -> Option<Value> {
+    let kind = if method == "PATCH" {
+        "application/merge-patch+json"
+    } else {
+        "application/json"
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", kind)
+        .body(body.map(|body| serde_json::to_vec(&body).unwrap()).unwrap_or_default())
+        .unwrap();
+    client.request(request).await.ok()
 }
 
 fn platform_spec() -> Value {
@@ -175,7 +279,7 @@ fn platform_spec() -> Value {
 }
 
 /// A drill of three seconds that loses `eu` for one of them.
-pub fn drill(stub: &Arc<Stub>, dir: &std::path::Path) -> Drill {
+pub fn drill(stub: &Arc<Stub>, dir: &Path) -> Drill {
     let scenario = json!({
         "title": "Lost",
         "steadyStateDeadline": "2s",
@@ -195,7 +299,7 @@ pub fn drill(stub: &Arc<Stub>, dir: &std::path::Path) -> Drill {
     Drill {
         client: stub.client(),
         subject: Subject {
-            namespace: "cinema".into(),
+            namespace: NAMESPACE.into(),
             platform: "cinema".into(),
         },
         scenario_name: "lost".into(),
@@ -205,6 +309,7 @@ pub fn drill(stub: &Arc<Stub>, dir: &std::path::Path) -> Drill {
         run: "lost-1".into(),
         dir: dir.to_owned(),
         undo_within: Duration::from_secs(1),
+        terms: Terms::sandbox(),
         live: Live::new(false),
     }
 }

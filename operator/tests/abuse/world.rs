@@ -76,6 +76,8 @@ impl World {
     pub(crate) fn options(&self) -> OperatorOptions {
         OperatorOptions {
             instance: Some("operator".into()),
+            // Their definition is not installed here.
+            finish_drills: false,
             clock: self.clock,
             // Fewer looks in a run, and so more runs.
             idle_interval: LOOK,

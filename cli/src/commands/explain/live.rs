@@ -1,13 +1,12 @@
 //! An autoscaler and what it sees, from a cluster: the requests that its controller makes.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
-    config::{KubeConfigOptions, Kubeconfig},
     discovery::pinned_kind,
 };
 use serde_json::{Value, json};
@@ -19,12 +18,10 @@ use showrunner_autoscaling::{
 use showrunner_crds::{labels, platform::StreamingPlatform};
 
 use super::{Subject, metrics};
-use crate::{args::HpaArgs, failure::Failure};
+use crate::{args::HpaArgs, cluster::config, failure::Failure};
 
 /// How long the cluster gets to answer everything.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long one connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Asks the cluster.
 pub(super) async fn read(args: &HpaArgs) -> Result<Subject, Failure> {
@@ -47,28 +44,6 @@ pub(super) async fn read(args: &HpaArgs) -> Result<Subject, Failure> {
             ANSWER.as_secs()
         ))),
     }
-}
-
-async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, Failure> {
-    let options = KubeConfigOptions {
-        context: context.map(str::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let invalid = |error: &dyn std::fmt::Display| Failure::invalid(error.to_string());
-    let mut config = match (kubeconfig, context) {
-        (Some(path), _) => {
-            let wrong = |error| Failure::invalid(format!("{}: {error}", path.display()));
-            let file = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(wrong)?
-        }
-        (None, Some(_)) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(|error| invalid(&error))?,
-        (None, None) => Config::infer().await.map_err(|error| invalid(&error))?,
-    };
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(ANSWER);
-    Ok(config)
 }
 
 /// Everything one evaluation reads.

@@ -3,6 +3,7 @@
 mod against;
 mod faults;
 mod gates;
+mod guardrails;
 mod timeline;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Every rule of a `Scenario` by itself.
-pub const SCENARIO: &[&[Rule<ScenarioSpec>]] = &[timeline::RULES, faults::RULES, gates::RULES];
+pub const SCENARIO: &[&[Rule<ScenarioSpec>]] = &[timeline::RULES, faults::RULES, gates::RULES, guardrails::RULES];
 
 /// Why a scenario's `platformPatch` cannot be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,361 @@
+//! How many regions and pods faults touch at a time: counted on the pods that are there, whenever a fault takes more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use showrunner_crds::{
+    labels,
+    platform::{Role, StreamingPlatformSpec},
+    scenario::Guardrails,
+};
+
+use super::{Guardrail, Place, Tripped};
+use crate::plan::{PlannedFault, Timeline};
+
+/// What may be touched at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Regions; any number where `None`.
+    pub regions: Option<u32>,
+    /// Running pods of a role in the whole platform, in percent.
+    pub pod_percent: u32,
+}
+
+impl Limits {
+    /// No limit.
+    pub const NONE: Self = Self {
+        regions: None,
+        pod_percent: 100,
+    };
+
+    /// A scenario's limits. A cluster has one region touched unless the scenario says otherwise.
+    #[must_use]
+    pub fn of(guardrails: &Guardrails, place: Place) -> Self {
+        Self {
+            regions: guardrails.max_regions.or((place == Place::Cluster).then_some(1)),
+            pod_percent: guardrails.max_pod_percent,
+        }
+    }
+
+    /// Whether anything is limited at all.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.regions.is_some() || self.pod_percent < 100
+    }
+}
+
+/// A running pod of the platform.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// Its UID: a pod of the same name later is another one.
+    pub uid: String,
+    /// Its role; empty where it has none.
+    pub role: String,
+    /// Its region; empty where it belongs to none.
+    pub region: String,
+}
+
+impl Target {
+    /// A pod that is there and running; otherwise nothing.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let running = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        if !running || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let label = |key: &str| pod.labels().get(key).cloned().unwrap_or_default();
+        Some(Self {
+            uid: pod.uid()?,
+            role: label(labels::ROLE),
+            region: label(labels::REGION),
+        })
+    }
+}
+
+/// The pods that faults hold.
+#[derive(Debug)]
+pub struct Ledger {
+    limits: Limits,
+    held: Mutex<BTreeMap<String, BTreeSet<Target>>>,
+}
+
+impl Ledger {
+    /// Nothing held.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            held: Mutex::default(),
+        }
+    }
+
+    /// What it holds faults to.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Takes the pods `fresh` for `fault`, unless with them too many regions or too large a share of a role would be
+    /// touched; then it takes none. `live` are the platform's running pods. What happens in an instant has no hold on the
+    /// pods it took before: `instead` of them it takes these.
+    pub fn claim(&self, fault: &str, fresh: &[String], live: &[Target], instead: bool) -> Result<(), Tripped> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = held.get(fault).filter(|_| !instead).cloned().unwrap_or_default();
+        own.extend(live.iter().filter(|target| fresh.contains(&target.uid)).cloned());
+        let others = held
+            .iter()
+            .filter(|(name, _)| *name != fault)
+            .flat_map(|(_, pods)| pods);
+        let touched: BTreeSet<&Target> = others.chain(&own).collect();
+        self.limits.hold(&touched, live)?;
+        held.insert(fault.to_owned(), own);
+        Ok(())
+    }
+
+    /// Gives back what `fault` held, once it is known to be taken back.
+    pub fn release(&self, fault: &str) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(fault);
+    }
+}
+
+impl Limits {
+    fn hold(&self, touched: &BTreeSet<&Target>, live: &[Target]) -> Result<(), Tripped> {
+        let regions: BTreeSet<&str> = touched.iter().map(|target| target.region.as_str()).collect();
+        if let Some(most) = self.regions
+            && regions.len() > most as usize
+        {
+            let names: Vec<&str> = regions.into_iter().collect();
+            let why = format!(
+                "{} regions would be touched at a time ({}), at most {most} may",
+                names.len(),
+                names.join(", ")
+            );
+            return Err(Tripped::new(Guardrail::MaxRegions, why));
+        }
+        let roles: BTreeSet<&str> = touched.iter().map(|target| target.role.as_str()).collect();
+        for role in roles {
+            let of_role = |target: &&Target| target.role == role;
+            let (taken, all) = (
+                touched.iter().copied().filter(of_role).count(),
+                live.iter().filter(of_role).count(),
+            );
+            // A pod that was killed is no longer there, and counts: so the share may be above 100 %.
+            if taken * 100 > all * self.pod_percent as usize {
+                let most = self.pod_percent;
+                let why =
+                    format!("{taken} of {all} running {role} pods would be touched at a time, at most {most} % may");
+                return Err(Tripped::new(Guardrail::MaxPodPercent, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The fault that would touch too many regions together with those that overlap it, as far as the plan shows. `None` where
+/// all is well.
+#[must_use]
+pub fn planned(timeline: &Timeline, platform: &StreamingPlatformSpec, limits: Limits) -> Option<(String, Tripped)> {
+    let most = limits.regions?;
+    timeline.faults.iter().find_map(|fault| {
+        // Something that touches at least so many regions at the moment this one begins.
+        let during = |other: &&PlannedFault| {
+            other.fault.name == fault.fault.name
+                || other.inject_ms <= fault.inject_ms && fault.inject_ms < other.undo_ms
+        };
+        let mut touched = BTreeSet::new();
+        for other in timeline.faults.iter().filter(during) {
+            touched.extend(regions(other, platform));
+        }
+        (touched.len() > most as usize).then(|| {
+            let names: Vec<&str> = touched.into_iter().collect();
+            let why = format!(
+                "it touches {} regions at a time ({}), guardrails.maxRegions is {most}",
+                names.len(),
+                names.join(", ")
+            );
+            (fault.fault.name.clone(), Tripped::new(Guardrail::MaxRegions, why))
+        })
+    })
+}
+
+/// Regions that a fault is certain to touch, by the platform's spec.
+fn regions<'a>(fault: &PlannedFault, platform: &'a StreamingPlatformSpec) -> Vec<&'a str> {
+    let labels = &fault.blast.labels;
+    let named = labels.get(labels::REGION);
+    let role = labels.get(labels::ROLE).map(String::as_str);
+    let service = labels.contains_key(labels::SERVICE);
+    let touched = platform.regions.iter().filter(|region| {
+        named.is_none_or(|name| &region.name == name)
+            && role.is_none_or(|role| region.roles.iter().any(|has| has.to_string() == role))
+            && (!service || region.roles.contains(&Role::Services))
+    });
+    // A few pods drawn from all regions may well be of one.
+    let most = if named.is_none() && fault.blast.count.is_some() {
+        1
+    } else {
+        usize::MAX
+    };
+    touched.take(most).map(|region| region.name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        plan::plan,
+        testing::{platform, scenario},
+    };
+
+    /// `eu-edge-0` and the like: region, role, number.
+    fn pods(names: &[&str]) -> Vec<Target> {
+        let target = |name: &&str| {
+            let mut parts = name.split('-');
+            Target {
+                uid: (*name).to_owned(),
+                region: parts.next().unwrap().to_owned(),
+                role: parts.next().unwrap().to_owned(),
+            }
+        };
+        names.iter().map(target).collect()
+    }
+
+    fn ledger(regions: Option<u32>, pod_percent: u32) -> Ledger {
+        Ledger::new(Limits { regions, pod_percent })
+    }
+
+    fn uids(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_second_region_is_refused_while_the_first_is_held() {
+        let live = pods(&["eu-edge-0", "us-edge-0", "apac-edge-0"]);
+        let ledger = ledger(Some(1), 100);
+        assert!(ledger.claim("a", &uids(&["eu-edge-0"]), &live, false).is_ok());
+        let refused = ledger.claim("b", &uids(&["us-edge-0"]), &live, false).unwrap_err();
+        assert_eq!(refused.guardrail, Guardrail::MaxRegions);
+        assert!(
+            refused.why.contains("2 regions") && refused.why.contains("eu, us"),
+            "{refused}"
+        );
+        ledger.release("a");
+        assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
+        let all = self::ledger(Some(1), 100).claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false);
+        assert!(all.is_err(), "one fault in two regions");
+        assert!(
+            self::ledger(None, 100)
+                .claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn pods_that_come_are_counted_again() {
+        let ledger = ledger(None, 50);
+        let mut live = pods(&["eu-edge-0", "us-edge-0", "us-origin-0"]);
+        assert!(
+            ledger.claim("lost", &uids(&["eu-edge-0"]), &live, false).is_ok(),
+            "1 of 2"
+        );
+        // The autoscaler adds edges where they are lost.
+        live.extend(pods(&["eu-edge-1"]));
+        let refused = ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).unwrap_err();
+        assert_eq!(refused.guardrail, Guardrail::MaxPodPercent);
+        assert!(refused.why.contains("2 of 3 running edge pods"), "{refused}");
+        live.extend(pods(&["us-edge-1"]));
+        assert!(
+            ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).is_ok(),
+            "2 of 4"
+        );
+        assert!(
+            ledger.claim("o", &uids(&["us-origin-0"]), &live, false).is_err(),
+            "1 of 1 origin"
+        );
+    }
+
+    #[test]
+    fn a_refused_claim_holds_nothing() {
+        let live = pods(&["eu-edge-0", "us-edge-0"]);
+        let ledger = ledger(None, 50);
+        assert!(
+            ledger
+                .claim("a", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .is_err()
+        );
+        assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
+    }
+
+    #[test]
+    fn one_at_a_time_is_one_and_two_faults_at_a_time_are_two() {
+        let ledger = ledger(None, 25);
+        let live = pods(&["eu-edge-0", "eu-edge-1", "us-edge-0", "us-edge-1"]);
+        assert!(ledger.claim("kill", &uids(&["eu-edge-0"]), &live, true).is_ok());
+        let later = pods(&["eu-edge-2", "eu-edge-1", "us-edge-0", "us-edge-1"]);
+        assert!(
+            ledger.claim("kill", &uids(&["eu-edge-1"]), &later, true).is_ok(),
+            "the first was replaced"
+        );
+        let other = ledger.claim("more", &uids(&["us-edge-0"]), &later, true);
+        assert!(other.is_err(), "{other:?}");
+    }
+
+    #[test]
+    fn only_running_pods_count() {
+        let pod = |phase: &str, gone: bool| {
+            let mut pod: Pod = serde_json::from_value(serde_json::json!({
+                "metadata": {"uid": "1", "labels": {"showrunner.dev/role": "edge", "showrunner.dev/region": "eu"}},
+                "status": {"phase": phase},
+            }))
+            .unwrap();
+            pod.metadata.deletion_timestamp =
+                gone.then(|| serde_json::from_value(serde_json::json!("2026-01-01T00:00:00Z")).unwrap());
+            Target::of(&pod)
+        };
+        assert_eq!(pod("Running", false).unwrap().role, "edge");
+        assert_eq!((pod("Pending", false), pod("Running", true)), (None, None));
+    }
+
+    #[test]
+    fn a_plan_that_touches_two_regions_at_a_time_is_found() {
+        let platform = platform();
+        let limits = Limits::of(&Guardrails::default(), Place::Cluster);
+        let timeline = |faults: serde_json::Value| {
+            let mut scenario = scenario();
+            scenario.faults = serde_json::from_value(faults).unwrap();
+            plan(&scenario, &platform, None).unwrap()
+        };
+        let fault = |name: &str, after: &str, action: serde_json::Value| serde_json::json!({"name": name, "start": {"phase": "peak", "after": after}, "duration": "10s", "action": action});
+        let slow =
+            |region: &str| serde_json::json!({"networkDelay": {"role": "edge", "region": region, "latencyMs": 5}});
+        let apart = timeline(serde_json::json!([
+            fault("a", "0s", slow("eu")),
+            fault("b", "10s", slow("us"))
+        ]));
+        assert_eq!(planned(&apart, &platform, limits), None);
+        let together = timeline(serde_json::json!([
+            fault("a", "0s", slow("eu")),
+            fault("b", "9s", slow("us"))
+        ]));
+        assert_eq!(planned(&together, &platform, limits).unwrap().0, "b");
+        let sandbox = Limits::of(&Guardrails::default(), Place::Sandbox);
+        assert_eq!(planned(&together, &platform, sandbox), None);
+        let everywhere = serde_json::json!({"cacheFlush": {"role": "edge"}});
+        let flush = timeline(serde_json::json!([fault("flush", "0s", everywhere)]));
+        let (_, tripped) = planned(&flush, &platform, limits).unwrap();
+        assert!(tripped.why.contains("3 regions"), "{tripped}");
+        let few = serde_json::json!({"podKill": {"role": "edge", "count": 1}});
+        assert_eq!(
+            planned(
+                &timeline(serde_json::json!([fault("one", "0s", few)])),
+                &platform,
+                limits
+            ),
+            None
+        );
+    }
+}
