@@ -83,7 +83,8 @@ impl Recording {
         let server = tokio::spawn(server::serve(listener, app, limits, shutdown.clone()));
         let keeping = tokio::spawn(keep(made));
         let lock = timeline.next_lock(showrunner_media::epoch::now());
-        let encoded = encode(channel, lock, &base, timeline.length().as_secs() * count).await;
+        // One more in front: unpaced, ffmpeg may send the very first segment before its initialisation section has been taken.
+        let encoded = encode(channel, lock, &base, timeline.length().as_secs() * (count + 1)).await;
         shutdown.cancel();
         // It drains what is on its way.
         let _ = timeout(DRAIN, server).await;
@@ -97,7 +98,7 @@ impl Recording {
                 frame_rate: channel.frame_rate,
             },
             timeline,
-            first: lock.number,
+            first: lock.number + 1,
             count,
             objects,
         };
