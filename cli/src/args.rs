@@ -36,7 +36,6 @@ pub(crate) struct Args {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(crate) enum Command {
     /// Start a sandbox with a platform in it; it stays up until Ctrl-C
     Up(UpArgs),

@@ -55,7 +55,7 @@ pub(crate) fn patched_platform(scenario: &Path, platform: &StreamingPlatform) ->
     };
     let lines = found.lines().map(|line| {
         // `patched:LINE:COLUMN: ` comes before what is wrong.
-        let what = line.splitn(2, ": ").nth(1).unwrap_or(&line).to_owned();
+        let what = line.split_once(": ").map_or(line.as_str(), |(_, what)| what).to_owned();
         format!("{}: spec.platformPatch gives {what}", name(scenario))
     });
     Err(Failure::invalid(lines.collect::<Vec<_>>().join("\n")))

@@ -37,7 +37,7 @@ const STALE: [&str; 7] = [
 
 pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     if args.on_cluster() {
-        return live::run(&args).await;
+        return Box::pin(live::run(&args)).await;
     }
     let (mut file, scenario) = input::platform_and_scenario(&args.platform, &args.scenario)?;
     file.platform.spec = patched(&file.platform.spec, scenario.spec.platform_patch.as_ref())
@@ -139,7 +139,7 @@ async fn perform(
     stop: CancellationToken,
     broken: impl Future<Output = String>,
 ) -> Result<Verdict, Failure> {
-    let outcome = drill::run_on(drill, stop, broken).await;
+    let outcome = Box::pin(drill::run_on(drill, stop, broken)).await;
     outcome.map_err(|error| Failure::with_code(error.to_string(), error.exit_code()))
 }
 
