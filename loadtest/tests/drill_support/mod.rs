@@ -66,7 +66,7 @@ pub struct Stub {
     pub url: String,
     /// Whether a fault was deleted.
     pub deleted: Arc<AtomicBool>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Stub {
@@ -82,12 +82,12 @@ impl Stub {
             web,
             url,
             deleted: Arc::clone(&deleted),
-            _tasks: tasks,
+            tasks,
         };
         stub.furnish(behaviour).await;
         let client = stub.client();
         let mut stub = stub;
-        stub._tasks.spawn(chaos_mesh(client, behaviour.lets_go, deleted));
+        stub.tasks.spawn(chaos_mesh(client, behaviour.lets_go, deleted));
         Arc::new(stub)
     }
 
