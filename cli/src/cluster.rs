@@ -1,15 +1,19 @@
 //! A cluster that is there already: which one, and a client for it.
 
 use std::{
+    fmt::Debug,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::Args as ClapArgs;
 use kube::{
-    Client, Config,
+    Api, Client, Config, Resource, ResourceExt,
+    api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
+    core::NamespaceResourceScope,
 };
+use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
@@ -60,4 +64,27 @@ pub(crate) async fn config(kubeconfig: Option<&Path>, context: Option<&str>) -> 
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(ANSWER);
     Ok(config)
+}
+
+/// The object of that name; where there is none, an error that names those there are.
+pub(crate) async fn find<K>(client: &Client, namespace: &str, name: &str) -> Result<K, Failure>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let (kind, plural) = (K::kind(&()), K::plural(&()));
+    let refused = |error: kube::Error| Failure::infrastructure(format!("cannot get {plural}: {error}"));
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    if let Some(found) = api.get_opt(name).await.map_err(refused)? {
+        return Ok(found);
+    }
+    let there = api.list(&ListParams::default()).await.map_err(refused)?;
+    let names: Vec<String> = there.iter().map(ResourceExt::name_any).collect();
+    let there = if names.is_empty() {
+        "there is none in it".to_owned()
+    } else {
+        format!("there are: {}", names.join(", "))
+    };
+    Err(Failure::invalid(format!(
+        "no {kind} {name} in namespace {namespace}; {there}"
+    )))
 }

@@ -1,5 +1,5 @@
 //! Each guardrail ends a drill: with exit code 4, its faults taken back, and its name in the evidence.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod drill_support;
 
@@ -51,6 +51,19 @@ fn on_cluster(stub: &Arc<Stub>, dir: &Path, environment: Option<&str>) -> Drill 
         terms: Terms::cluster(environment.map(str::to_owned)),
         ..drill(stub, dir)
     }
+}
+
+/// Waits until a fault is in force.
+async fn injected(dir: &Path) {
+    let journal = dir.join(drill::JOURNAL);
+    let seen = async {
+        while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"injected\"")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), seen)
+        .await
+        .expect("a fault is injected");
 }
 
 /// What is not agreed to writes nothing, asks no viewer's question, and names what is missing.
@@ -107,11 +120,8 @@ async fn engaging_the_lever_ends_a_drill_and_its_fault() {
     let mut drill = drill(&stub, dir.path());
     drill.scenario.audience.phases[0].duration = "50s".parse().unwrap();
     drill.scenario.faults[0].duration = "45s".parse().unwrap();
-    let journal = dir.path().join("journal.jsonl");
     let engage = async {
-        while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"injected\"")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        injected(dir.path()).await;
         lever::set(&stub.client(), true, "ana", "").await.unwrap();
     };
     let (verdict, ()) = tokio::join!(stopped(drill, "safety lever: engaged by ana"), engage);
@@ -207,11 +217,8 @@ async fn a_lost_region_comes_back_when_no_other_serves() {
     let mut drill = drill(&stub, dir.path());
     drill.scenario.audience.phases[0].duration = "50s".parse().unwrap();
     drill.scenario.faults[0].duration = "45s".parse().unwrap();
-    let journal = dir.path().join("journal.jsonl");
     let fails = async {
-        while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"injected\"")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        injected(dir.path()).await;
         stub.ready("us", 0).await;
     };
     let (_, ()) = tokio::join!(

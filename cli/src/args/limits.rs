@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::{Args as ClapArgs, value_parser};
 use showrunner_loadtest::{
-    guardrail::{Place, REQUESTS_PER_SECOND, Terms},
+    guardrail::{Place, Terms},
     http::{HostList, HostPattern},
 };
 
@@ -26,18 +26,22 @@ pub(crate) struct LimitArgs {
 impl LimitArgs {
     /// The terms of a drill that runs at `place`.
     pub(crate) fn terms(&self, place: Place) -> Terms {
-        let most = (place == Place::Cluster).then_some(REQUESTS_PER_SECOND);
+        let usual = match place {
+            Place::Sandbox => Terms::sandbox(),
+            Place::Cluster => Terms::cluster(self.environment.clone()),
+        };
         Terms {
-            place,
-            environment: self.environment.clone(),
             hosts: Arc::new(HostList::new(self.allow_hosts.clone())),
-            requests_per_second: self.max_requests_per_second.or(most),
+            requests_per_second: self.max_requests_per_second.or(usual.requests_per_second),
+            ..usual
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use showrunner_loadtest::guardrail::REQUESTS_PER_SECOND;
+
     use super::*;
 
     #[test]

@@ -24,17 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{args::DrillArgs, failure::Failure, input, output::print, signals::stop_token, stage::Stage};
 
-/// Files of an earlier run in the same folder.
-const STALE: [&str; 7] = [
-    "evidence.jsonl",
-    "verdict.json",
-    "junit.xml",
-    "summary.md",
-    "report.html",
-    "journal.jsonl",
-    "goose.json",
-];
-
 pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     if args.on_cluster() {
         return Box::pin(live::run(&args)).await;
@@ -108,7 +97,7 @@ fn timeline(args: &DrillArgs, scenario: &Scenario, platform: &StreamingPlatform)
 fn folder(args: &DrillArgs, run: &str) -> Result<PathBuf, Failure> {
     let dir = args.out.clone().unwrap_or_else(|| Path::new("target/drills").join(run));
     std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
-    for stale in STALE {
+    for stale in drill::FILES {
         match std::fs::remove_file(dir.join(stale)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Failure::infrastructure(format!(

@@ -6,14 +6,12 @@ use std::{
 };
 
 use showrunner_loadtest::{
+    drill::JOURNAL,
     judge::exit,
     undo::{Report, Settings, Source, UndoError, undo, unfinished_drills},
 };
 
 use crate::{args::UndoArgs, failure::Failure, output::print};
-
-/// What the journal in the folder of a run is called.
-const JOURNAL: &str = "journal.jsonl";
 
 pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
     let on_disk = args.run.as_deref().and_then(journal);
@@ -34,7 +32,7 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
     if sources.is_empty() && !args.json {
         print(&format!("every drill in namespace {namespace} is over\n"))?;
     }
-    let mut reports: Vec<Report> = Vec::new();
+    let (mut reports, mut first): (Vec<Report>, Option<Failure>) = (Vec::new(), None);
     for source in &sources {
         let say = |line: &str| {
             // Beside JSON, what happens is for people.
@@ -44,9 +42,17 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
         };
-        let report = undo(&client, source, &Settings::default(), &say)
-            .await
-            .map_err(|e| failed(&e))?;
+        // One that cannot be tried keeps nobody from trying the others.
+        let report = match undo(&client, source, &Settings::default(), &say).await {
+            Ok(report) => report,
+            Err(error) => {
+                first = Some(match first {
+                    Some(failure) => failure.beside(&failed(&error)),
+                    None => failed(&error),
+                });
+                continue;
+            }
+        };
         let outcome = if report.proved { "undone" } else { "NOT PROVED" };
         say(&format!("{}: {outcome}: {}", report.run, report.summary()));
         reports.push(report);
@@ -55,7 +61,10 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
         let text = serde_json::to_string_pretty(&reports).map_err(|e| Failure::infrastructure(e.to_string()))?;
         print(&format!("{text}\n"))?;
     }
-    Ok(reports.iter().map(Report::exit_code).max().unwrap_or(exit::PASS))
+    match first {
+        Some(failure) => Err(failure),
+        None => Ok(reports.iter().map(Report::exit_code).max().unwrap_or(exit::PASS)),
+    }
 }
 
 /// The journal that a path names: itself, or that in the folder of a run.

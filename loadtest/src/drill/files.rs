@@ -15,10 +15,21 @@ use crate::{
     report,
 };
 
+/// What was seen.
+pub(super) const EVIDENCE: &str = "evidence.jsonl";
+/// The undo journal.
+pub const JOURNAL: &str = "journal.jsonl";
+const VERDICT: &str = "verdict.json";
+const JUNIT: &str = "junit.xml";
+const SUMMARY: &str = "summary.md";
+const REPORT: &str = "report.html";
 /// What goose counted.
 const GOOSE: &str = "goose.json";
 /// Its own report of that.
 const GOOSE_HTML: &str = "goose.html";
+
+/// Every file of a run, in its folder.
+pub const FILES: [&str; 8] = [EVIDENCE, JOURNAL, VERDICT, JUNIT, SUMMARY, REPORT, GOOSE, GOOSE_HTML];
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +58,13 @@ pub fn write_reports(dir: &Path, verdict: &Verdict, evidence: &Evidence) -> Resu
         path: dir.join(name),
         why,
     };
-    let json = serde_json::to_string_pretty(verdict).map_err(|e| render("verdict.json", e.to_string()))?;
-    let junit = report::junit(verdict).map_err(|e| render("junit.xml", e.to_string()))?;
+    let json = serde_json::to_string_pretty(verdict).map_err(|e| render(VERDICT, e.to_string()))?;
+    let junit = report::junit(verdict).map_err(|e| render(JUNIT, e.to_string()))?;
     for (name, text) in [
-        ("verdict.json", json + "\n"),
-        ("junit.xml", junit),
-        ("summary.md", summary(dir, verdict)),
-        ("report.html", report::html(verdict, evidence)),
+        (VERDICT, json + "\n"),
+        (JUNIT, junit),
+        (SUMMARY, summary(dir, verdict)),
+        (REPORT, report::html(verdict, evidence)),
     ] {
         let path = dir.join(name);
         std::fs::write(&path, text).map_err(|source| ReportError::Io { path, source })?;

@@ -13,7 +13,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use kube::Client;
 use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
 
-pub use files::{ReportError, write_reports};
+pub use files::{FILES, JOURNAL, ReportError, write_reports};
 pub use halt::Halt;
 pub use live::{Live, Status};
 pub use run::{run, run_on};

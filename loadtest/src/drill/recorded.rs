@@ -6,7 +6,7 @@ use showrunner_crds::drill::{DrillPhase, DrillSpec};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::{Drill, DrillError, Halt};
+use super::{Drill, DrillError, Halt, JOURNAL};
 use crate::{
     evidence::RunEnd,
     fault::{Journal, Origin, outstanding, read_journal},
@@ -14,9 +14,6 @@ use crate::{
     record::{Record, identity},
     undo::{self, InTheWay, Settings, namespace_uid},
 };
-
-/// What the journal of a run is called.
-const JOURNAL: &str = "journal.jsonl";
 
 /// Puts the run on record, holds its Lease while `work` is done, and states how it ended.
 pub(super) async fn recorded(

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::{
     Drill, DrillError,
-    files::write_goose,
+    files::{EVIDENCE, write_goose},
     gather::{Worked, gather},
     halt::Halt,
     live::Tee,
@@ -133,7 +133,7 @@ async fn may_begin(
 
 /// Begins the evidence of a run whose audience comes at `origin`.
 fn open_evidence(drill: &Drill, timeline: &Timeline, origin: Instant) -> Result<(Writer, Recorder), DrillError> {
-    let (writer, recorder) = Writer::start(&drill.dir.join("evidence.jsonl"), origin)?;
+    let (writer, recorder) = Writer::start(&drill.dir.join(EVIDENCE), origin)?;
     recorder.record(Event::Run(Box::new(header(drill, timeline, Timestamp::now()))));
     Ok((writer, recorder))
 }
@@ -154,7 +154,7 @@ async fn conclude(
     recorder.record(Event::End { outcome: end, detail });
     drop(recorder);
     let written = writer.finish().await;
-    let evidence = read(&drill.dir.join("evidence.jsonl"))?;
+    let evidence = read(&drill.dir.join(EVIDENCE))?;
     let verdict = judge(&evidence);
     write_reports(&drill.dir, &verdict, &evidence)?;
     // What stopped the run is in the evidence: the verdict says it, and with it the exit code, as it will whenever the

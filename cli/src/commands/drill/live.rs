@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::ResourceExt;
 use serde_json::Value;
 use showrunner_crds::{
     platform::{StreamingPlatform, StreamingPlatformSpec},
@@ -13,7 +13,7 @@ use showrunner_loadtest::{drill::Drill, fault::UNDO_WITHIN, guardrail::Place, ob
 use tokio::time::timeout;
 
 use super::{folder, greet, perform, run_name, tell, timeline};
-use crate::{args::DrillArgs, failure::Failure, input, output::print, signals::stop_token};
+use crate::{args::DrillArgs, cluster::find, failure::Failure, input, output::print, signals::stop_token};
 
 /// How long the cluster gets to answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
         })?;
     let (client, default) = args.cluster.connect().await?;
     let namespace = args.namespace.clone().unwrap_or(default);
-    let found = timeout(ANSWER, platform(&client, &namespace, name)).await;
+    let found = timeout(ANSWER, find::<StreamingPlatform>(&client, &namespace, name)).await;
     let platform = found.map_err(|_| {
         let seconds = ANSWER.as_secs();
         Failure::infrastructure(format!("the cluster does not answer within {seconds} s"))
@@ -75,24 +75,6 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     let verdict = outcome?;
     tell(&verdict, &dir)?;
     Ok(verdict.exit_code())
-}
-
-async fn platform(client: &Client, namespace: &str, name: &str) -> Result<StreamingPlatform, Failure> {
-    let api: Api<StreamingPlatform> = Api::namespaced(client.clone(), namespace);
-    let refused = |error: kube::Error| Failure::infrastructure(format!("cannot get streamingplatforms: {error}"));
-    if let Some(platform) = api.get_opt(name).await.map_err(refused)? {
-        return Ok(platform);
-    }
-    let there = api.list(&ListParams::default()).await.map_err(refused)?;
-    let names: Vec<String> = there.iter().map(ResourceExt::name_any).collect();
-    let there = if names.is_empty() {
-        "there is none in it".to_owned()
-    } else {
-        format!("there are: {}", names.join(", "))
-    };
-    Err(Failure::invalid(format!(
-        "no StreamingPlatform {name} in namespace {namespace}; {there}"
-    )))
 }
 
 /// An error where the scenario wants another platform than the one that is there: a drill does not change it.

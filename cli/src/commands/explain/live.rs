@@ -18,7 +18,11 @@ use showrunner_autoscaling::{
 use showrunner_crds::{labels, platform::StreamingPlatform};
 
 use super::{Subject, metrics};
-use crate::{args::HpaArgs, cluster::config, failure::Failure};
+use crate::{
+    args::HpaArgs,
+    cluster::{config, find},
+    failure::Failure,
+};
 
 /// How long the cluster gets to answer everything.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -48,7 +52,7 @@ pub(super) async fn read(args: &HpaArgs) -> Result<Subject, Failure> {
 
 /// Everything one evaluation reads.
 async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<Subject, Failure> {
-    let hpa = autoscaler(client, namespace, name).await?;
+    let hpa: HorizontalPodAutoscaler = find(client, namespace, name).await?;
     let scale = scale(client, namespace, &hpa).await;
     let mut objects = vec![object(&hpa)?];
     let selector = scale.as_ref().map(|(_, selector)| selector.clone()).unwrap_or_default();
@@ -82,27 +86,6 @@ async fn fetch(client: &Client, namespace: &str, name: &str) -> Result<Subject, 
         inputs,
         now: Some(Timestamp::now()),
     })
-}
-
-async fn autoscaler(client: &Client, namespace: &str, name: &str) -> Result<HorizontalPodAutoscaler, Failure> {
-    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
-    let reading = "get horizontalpodautoscalers";
-    if let Some(hpa) = api.get_opt(name).await.map_err(|error| refused(reading, &error))? {
-        return Ok(hpa);
-    }
-    let there = api
-        .list(&ListParams::default())
-        .await
-        .map_err(|error| refused(reading, &error))?;
-    let names: Vec<String> = there.iter().map(ResourceExt::name_any).collect();
-    let there = if names.is_empty() {
-        "there is none in it".to_owned()
-    } else {
-        format!("there are: {}", names.join(", "))
-    };
-    Err(Failure::invalid(format!(
-        "no HorizontalPodAutoscaler {name} in namespace {namespace}; {there}"
-    )))
 }
 
 /// A cluster that cannot be asked, and what it was asked for.
