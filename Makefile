@@ -32,8 +32,9 @@ $(DEBUG): unit-build
 unit-build:
 	cargo build --locked -p showrunner
 
-soak: ## the operator under abuse, 10,000 seeds (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
+soak: ## operator and controllers under abuse, 10,000 seeds each (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
 	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-operator --test abuse seeds -- --nocapture
+	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-controllers --test abuse seeds -- --nocapture
 
 .PHONY: test-undo
 test-undo: unit-build ## kill -9 of a drill on a cluster that stays: undone by a person, and by the operator

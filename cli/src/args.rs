@@ -127,10 +127,10 @@ pub(crate) struct DrillArgs {
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     /// Keep the pods' logs: copy them to this folder before the sandbox is removed
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["namespace", "kubeconfig", "context"])]
     pub(crate) keep_logs: Option<PathBuf>,
     /// API server, controllers and scheduler
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["namespace", "kubeconfig", "context"])]
     pub(crate) control_plane: PlaneArg,
 }
 

@@ -45,6 +45,11 @@ impl Failure {
         }
     }
 
+    /// The same with another exit code.
+    pub(crate) fn coded(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// With an exit code of its own.
     pub(crate) fn with_code(message: impl Into<String>, code: u8) -> Self {
         Self {

@@ -65,11 +65,21 @@ impl Plane {
                     ControlPlane::RealApi(_) => Controllers::Ours,
                     _ => Controllers::Upstream,
                 };
+                let directory = config.root.join("control-plane");
+                // Of a run in the same root that was killed: its socket is in the way, and its store has its objects.
+                match std::fs::remove_dir_all(&directory) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(SandboxError::io(format!("cannot remove {}", directory.display()))(
+                            error,
+                        ));
+                    }
+                    _ => {}
+                }
                 let real = RealConfig {
                     controllers: whose == Controllers::Upstream,
                     scheduler: whose == Controllers::Upstream,
                     listen: config.listen,
-                    ..RealConfig::new(assets.clone(), config.root.join("control-plane"))
+                    ..RealConfig::new(assets.clone(), directory)
                 }
                 .tuned(&config.controllers);
                 Server::Real(Box::new(RealControlPlane::start(&real).await?), whose)

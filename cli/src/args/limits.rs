@@ -12,7 +12,7 @@ use showrunner_loadtest::{
 #[derive(Clone, Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Guardrails (those of the scenario: spec.guardrails)")]
 pub(crate) struct LimitArgs {
-    /// The environment that the cluster is taken for: it must be the platform's annotation showrunner.dev/environment
+    /// On a cluster: the environment that it is taken for, which must be the platform's annotation showrunner.dev/environment
     #[arg(long, value_name = "NAME")]
     pub(crate) environment: Option<String>,
     /// A host that load may go to, `*.domain` for all below; may be repeated. Loopback is always allowed

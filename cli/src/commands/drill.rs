@@ -14,7 +14,7 @@ use showrunner_crds::{platform::StreamingPlatform, rules::patched, scenario::Sce
 use showrunner_loadtest::{
     drill::{self, Drill, Live},
     fault::UNDO_WITHIN,
-    guardrail::{Place, preflight},
+    guardrail::{Place, Terms, preflight},
     judge::Verdict,
     observe::Subject,
     plan::{self, PlanError, Timeline},
@@ -34,7 +34,8 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     if scenario.spec.platform_patch.is_some() {
         input::patched_platform(&args.scenario, &file.platform)?;
     }
-    let timeline = timeline(&args, &scenario, &file.platform)?;
+    let terms = args.limits.terms(Place::Sandbox);
+    let timeline = timeline(&args, &scenario, &file.platform, &terms)?;
     if args.dry_run {
         print(&plan::render(&scenario.spec, &file.platform.name_any(), &timeline))?;
         return Ok(0);
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
         run,
         dir: dir.clone(),
         undo_within: UNDO_WITHIN,
-        terms: args.limits.terms(Place::Sandbox),
+        terms,
         live: live.clone(),
     };
     let outcome = perform(drill, stop, async {
@@ -81,15 +82,15 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
 }
 
 /// The plan of the drill.
-fn timeline(args: &DrillArgs, scenario: &Scenario, platform: &StreamingPlatform) -> Result<Timeline, Failure> {
+fn timeline(
+    args: &DrillArgs,
+    scenario: &Scenario,
+    platform: &StreamingPlatform,
+    terms: &Terms,
+) -> Result<Timeline, Failure> {
     let invalid = |e: PlanError| Failure::invalid(format!("{}: {e}", args.scenario.display()));
     let timeline = plan::plan(&scenario.spec, &platform.spec, args.seed).map_err(invalid)?;
-    let place = if args.on_cluster() {
-        Place::Cluster
-    } else {
-        Place::Sandbox
-    };
-    preflight::fits(&timeline, &scenario.spec, &platform.spec, &args.limits.terms(place)).map_err(invalid)?;
+    preflight::fits(&timeline, &scenario.spec, &platform.spec, terms).map_err(invalid)?;
     Ok(timeline)
 }
 

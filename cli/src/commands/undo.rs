@@ -32,7 +32,7 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
     if sources.is_empty() && !args.json {
         print(&format!("every drill in namespace {namespace} is over\n"))?;
     }
-    let (mut reports, mut first): (Vec<Report>, Option<Failure>) = (Vec::new(), None);
+    let (mut reports, mut untried): (Vec<Report>, Option<Failure>) = (Vec::new(), None);
     for source in &sources {
         let say = |line: &str| {
             // Beside JSON, what happens is for people.
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
         let report = match undo(&client, source, &Settings::default(), &say).await {
             Ok(report) => report,
             Err(error) => {
-                first = Some(match first {
+                untried = Some(match untried {
                     Some(failure) => failure.beside(&failed(&error)),
                     None => failed(&error),
                 });
@@ -61,9 +61,12 @@ pub(crate) async fn run(args: UndoArgs) -> Result<u8, Failure> {
         let text = serde_json::to_string_pretty(&reports).map_err(|e| Failure::infrastructure(e.to_string()))?;
         print(&format!("{text}\n"))?;
     }
-    match first {
+    let worst = reports.iter().map(Report::exit_code).max().unwrap_or(exit::PASS);
+    match untried {
+        None => Ok(worst),
+        // What may still be there outweighs what could not be looked at.
+        Some(failure) if worst == exit::NOT_UNDONE => Err(failure.coded(worst)),
         Some(failure) => Err(failure),
-        None => Ok(reports.iter().map(Report::exit_code).max().unwrap_or(exit::PASS)),
     }
 }
 

@@ -1,8 +1,9 @@
 //! How Kubernetes' own API server reaches what only this process can reach: it asks a proxy on a Unix socket.
 //!
-//! An `EgressSelectorConfiguration` sends everything that goes to the cluster there: connections to pods and Services, to
-//! the agents of nodes (logs), and to the server of metrics.k8s.io. Connections to pods go on under the network's faults.
-//! The other two are no connections at all: this process serves them on the socket itself.
+//! An `EgressSelectorConfiguration` sends everything that goes to the cluster there: connections to pods, to the
+//! agents of nodes (logs), and to the server of metrics.k8s.io. Connections to pods go on under the network's faults. The
+//! other two are no connections at all: this process serves them on the socket itself. Services have loopback addresses, to
+//! which the API server does not go.
 
 use std::{
     future::Future,
@@ -59,6 +60,9 @@ pub(super) fn configuration(directory: &Path) -> String {
     )
 }
 
+/// A pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 impl Egress {
     /// Listens in `directory`. Whoever asks before [`Egress::serve`] is refused.
     pub(super) fn listen(directory: &Path, authority: &Authority) -> io::Result<Self> {
@@ -82,6 +86,8 @@ impl Egress {
                         Ok((stream, _)) => stream,
                         Err(error) => {
                             tracing::warn!(%error, "egress of the API server");
+                            // Out of descriptors, most likely: asking at once would only ask again.
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
                             continue;
                         }
                     },

@@ -1,7 +1,7 @@
 //! Kubernetes' own control plane on loopback: etcd, kube-apiserver and, where wanted, kube-controller-manager and
 //! kube-scheduler, each a child process.
 //!
-//! It is what the embedded one is held against.
+//! It is what the embedded one is held against, and what a sandbox can run on instead.
 
 mod agent;
 mod aggregation;
@@ -306,9 +306,14 @@ async fn stop_all(processes: Vec<Process>) -> Result<(), RealError> {
 
 /// Writes a file for this user's eyes.
 pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    use std::{
+        io::Write as _,
+        os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    };
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there keeps the mode it had.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     file.write_all(text.as_bytes())
 }
 
@@ -344,7 +349,7 @@ fn credentials(authority: &Authority, at: Addresses) -> Result<String, RealError
     issue(FRONT_PROXY)?;
     for identity in [CONTROLLER_MANAGER, SCHEDULER] {
         let path = authority.path(&format!("{}.kubeconfig", identity.file));
-        std::fs::write(&path, issue(identity)?).map_err(RealError::io(format!("cannot write {}", path.display())))?;
+        write_private(&path, &issue(identity)?).map_err(RealError::io(format!("cannot write {}", path.display())))?;
     }
     issue(ADMIN)
 }

@@ -42,7 +42,8 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     })??;
     let scenario = input::scenario(&args.scenario, Some(&platform.spec))?;
     unpatched(args, &scenario, &platform.spec)?;
-    let timeline = timeline(args, &scenario, &platform)?;
+    let terms = args.limits.terms(Place::Cluster);
+    let timeline = timeline(args, &scenario, &platform, &terms)?;
     if args.dry_run {
         print(&plan::render(&scenario.spec, &platform.name_any(), &timeline))?;
         return Ok(0);
@@ -67,7 +68,7 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
         run,
         dir: dir.clone(),
         undo_within: UNDO_WITHIN,
-        terms: args.limits.terms(Place::Cluster),
+        terms,
         live: live.clone(),
     };
     let outcome = perform(drill, stop, std::future::pending()).await;

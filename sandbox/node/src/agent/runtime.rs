@@ -184,11 +184,6 @@ impl NodeRuntime {
         true
     }
 
-    /// Whether there is such a node, and it has not been killed.
-    pub fn has_node(&self, name: &str) -> bool {
-        self.nodes().contains_key(name)
-    }
-
     /// The names of the nodes.
     pub fn node_names(&self) -> Vec<String> {
         self.nodes().keys().cloned().collect()
