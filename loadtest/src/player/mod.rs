@@ -6,6 +6,8 @@
 mod abr;
 mod bandwidth;
 mod event;
+mod freshness;
+mod init;
 mod job;
 mod machine;
 mod memo;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::freshness::Freshness;
+use super::init::Init;
 use super::job::Job;
 use super::{MediaPlaylist, Segment};
 
@@ -16,26 +18,6 @@ const MAX_AHEAD: u64 = 10;
 pub(super) enum TrackKind {
     Video,
     Audio,
-}
-
-/// An initialisation section, as a playlist names it.
-#[derive(Clone, Debug)]
-pub(super) struct Init {
-    base: Arc<Url>,
-    map: Arc<str>,
-}
-
-impl Init {
-    /// Its URL, if it has one.
-    pub(super) fn url(&self) -> Option<Url> {
-        self.base.join(&self.map).ok()
-    }
-
-    /// Whether both are at the same URL. Almost always told without making it.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        let same = self.map == other.map && (Arc::ptr_eq(&self.base, &other.base) || self.base == other.base);
-        same || self.url() == other.url()
-    }
 }
 
 /// One rendition.
@@ -69,8 +51,7 @@ pub(super) struct Track {
     pub init: Option<Init>,
     /// Failing since; cleared by a segment.
     pub failing_since: Option<Duration>,
-    newest: Option<(u64, Duration)>,
-    gap_max: Duration,
+    freshness: Freshness,
 }
 
 impl Track {
@@ -93,8 +74,7 @@ impl Track {
             again: None,
             init: None,
             failing_since: None,
-            newest: None,
-            gap_max: Duration::ZERO,
+            freshness: Freshness::default(),
         }
     }
 
@@ -130,7 +110,7 @@ impl Track {
         self.base = Some(base);
         self.target = playlist.target;
         self.ended = playlist.ended;
-        let gap = self.note_newest(last, now, restarted);
+        let gap = self.freshness.note(last, now, restarted);
         // RFC 8216, 6.3.4: a target duration after it changed, half of one if it did not.
         let wait = if changed { playlist.target } else { playlist.target / 2 };
         // Late already: now, and the ones that were missed meanwhile are not made up for.
@@ -170,17 +150,6 @@ impl Track {
             .as_ref()
             .and_then(|list| list.segments.get(self.from..))
             .unwrap_or_default()
-    }
-
-    /// Gives the time for which nothing was new, if that ends now.
-    fn note_newest(&mut self, last: u64, now: Duration, restarted: bool) -> Option<Duration> {
-        if self.newest.is_some_and(|(newest, _)| last <= newest) && !restarted {
-            return None;
-        }
-        let before = self.newest.replace((last, now));
-        let gap = before.map(|(_, at)| now.saturating_sub(at))?;
-        self.gap_max = self.gap_max.max(gap);
-        Some(gap)
     }
 
     /// Passes over segments marked as missing; returns how much media that is.
@@ -319,7 +288,7 @@ impl Track {
 
     /// The wait for a new segment that goes on at `now`.
     pub(super) fn gap_open(&self, now: Duration) -> Option<Duration> {
-        let (_, at) = self.newest.filter(|_| !self.ended)?;
+        let (_, at) = self.freshness.newest().filter(|_| !self.ended)?;
         Some(now.saturating_sub(at))
     }
 
@@ -330,12 +299,12 @@ impl Track {
 
     /// Longest wait for a new segment, up to `now`.
     pub(super) fn gap_max(&self, now: Duration) -> Duration {
-        self.gap_max.max(self.gap_open(now).unwrap_or_default())
+        self.freshness.longest().max(self.gap_open(now).unwrap_or_default())
     }
 
     /// Distance from the playhead to the live edge.
     pub(super) fn live_latency(&self, now: Duration) -> Duration {
-        let (Some((newest, at)), Some(next)) = (self.newest, self.next) else {
+        let (Some((newest, at)), Some(next)) = (self.freshness.newest(), self.next) else {
             return Duration::ZERO;
         };
         let missing = u32::try_from(newest.saturating_add(1).saturating_sub(next)).unwrap_or(u32::MAX);

@@ -66,7 +66,7 @@ pub(crate) const ALL: &[Exclusion] = &[
     Exclusion {
         what: "defaults that a definition gains later",
         instead: "an object has them from its next write on, not from its next read",
-        tests: &["definitions::defaults_apply_when_reading"],
+        tests: &["schemas::defaults_apply_when_reading"],
     },
     Exclusion {
         what: "types of CEL rules",

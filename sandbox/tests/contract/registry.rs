@@ -35,7 +35,7 @@ pub(crate) use suite;
 pub(crate) fn all() -> Vec<Test> {
     use crate::suites::{
         admission, apply, crud, definitions, deletion, discovery, dry_run, events, expiry, field_validation,
-        generate_name, namespaces, pages, patch, rules, subresources, tables, watch,
+        generate_name, namespaces, pages, patch, rules, schemas, subresources, tables, watch,
     };
     [
         admission::tests(),
@@ -49,6 +49,7 @@ pub(crate) fn all() -> Vec<Test> {
         subresources::tests(),
         deletion::tests(),
         definitions::tests(),
+        schemas::tests(),
         rules::tests(),
         dry_run::tests(),
         field_validation::tests(),

@@ -15,10 +15,11 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use url::Url;
 
+use super::init::Init;
 use super::job::Job;
 use super::playlist::{Multivariant, Pathway, Rung};
 use super::steering::Pathways;
-use super::track::{Init, Track, TrackKind};
+use super::track::{Track, TrackKind};
 use super::{Action, BandwidthEstimator, Event, FetchId, PlaybackClock, PlaybackState, PlayerSettings};
 use crate::telemetry::{RequestClass, SessionEnd, SessionEvent};
 

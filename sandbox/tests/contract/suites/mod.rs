@@ -15,6 +15,7 @@ pub(crate) mod namespaces;
 pub(crate) mod pages;
 pub(crate) mod patch;
 pub(crate) mod rules;
+pub(crate) mod schemas;
 pub(crate) mod subresources;
 pub(crate) mod tables;
 pub(crate) mod watch;
