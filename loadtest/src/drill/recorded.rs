@@ -34,7 +34,9 @@ pub(super) async fn recorded(
     let keeper = AbortOnDropHandle::new(tokio::spawn(async move { kept.keep(&halt).await }));
     let outcome = work(record.clone()).await;
     drop(keeper);
-    let left = read_journal(&drill.dir.join(JOURNAL)).is_ok_and(|entries| !outstanding(&entries).is_empty());
+    // One that is there and cannot be read proves nothing.
+    let path = drill.dir.join(JOURNAL);
+    let left = path.exists() && !read_journal(&path).is_ok_and(|entries| outstanding(&entries).is_empty());
     let stated = match &outcome {
         Ok(verdict) => {
             let completed = verdict.ended == RunEnd::Completed;
@@ -55,9 +57,19 @@ pub(super) async fn recorded(
     outcome
 }
 
-/// Undoes what earlier drills of the platform have left.
-pub(super) async fn clear_the_way(drill: &Drill, record: &Record) -> Result<(), DrillError> {
-    let Some(own) = record.seen().await else { return Ok(()) };
+/// Undoes what earlier drills of the platform have left, until it is done or the run is ended: an undo may be repeated.
+pub(super) async fn clear_the_way(drill: &Drill, record: &Record, halt: &Halt) -> Result<(), DrillError> {
+    tokio::select! {
+        cleared = undo_others(drill, record) => cleared,
+        () = halt.token().cancelled() => {
+            halt.check()?;
+            Err(DrillError::Interrupted)
+        }
+    }
+}
+
+async fn undo_others(drill: &Drill, record: &Record) -> Result<(), DrillError> {
+    let own = record.drill().await?;
     let settings = Settings {
         within: drill.undo_within,
         steady_within: drill.scenario.steady_state_deadline.0,

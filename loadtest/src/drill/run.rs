@@ -57,12 +57,17 @@ pub async fn run_on(
     let watchdog = Watchdog::new(drill.terms.clone(), drill.scenario.guardrails.clone(), Instant::now());
     // Before anything is written to the cluster.
     if let Err(error) = guardrail::preflight::may_start(&drill.client, &drill.subject, &drill.terms, &stop).await {
-        let evidence = open_evidence(&drill, &timeline, Instant::now())?;
-        return conclude(&drill, evidence, Err(error), &stop).await;
+        return refused(&drill, &timeline, error, &stop).await;
     }
     let halt = Halt::new(stop.child_token());
     let running = recorded(&drill, timeline.seed, &halt, async |record| {
-        clear_the_way(&drill, &record).await?;
+        match clear_the_way(&drill, &record, &halt).await {
+            Ok(()) => {}
+            Err(error @ (DrillError::Guardrail(_) | DrillError::Interrupted)) => {
+                return refused(&drill, &timeline, error, &stop).await;
+            }
+            Err(error) => return Err(error),
+        }
         staged(&drill, &timeline, record, &watchdog, &halt, &stop).await
     });
     let mut running = pin!(running);
@@ -71,6 +76,17 @@ pub async fn run_on(
         why = broken => halt.broken(why),
     }
     running.await
+}
+
+/// The verdict of a drill that may not begin.
+async fn refused(
+    drill: &Drill,
+    timeline: &Timeline,
+    error: DrillError,
+    stop: &CancellationToken,
+) -> Result<Verdict, DrillError> {
+    let evidence = open_evidence(drill, timeline, Instant::now())?;
+    conclude(drill, evidence, Err(error), stop).await
 }
 
 /// Preflight, performance and verdict of a drill that is on record.

@@ -54,7 +54,7 @@ pub struct Injector {
     ledger: Ledger,
     recorder: Recorder,
     latest: watch::Receiver<Snapshot>,
-    /// Part of every object's name, so that two runs never collide.
+    /// Part of every object's name: that of another run is refused, not overwritten.
     suffix: String,
     seed: u64,
 }
@@ -372,11 +372,5 @@ impl Injector {
             stage,
             detail,
         });
-    }
-
-    /// Whether a fault leaves something in the cluster that must be taken back.
-    #[must_use]
-    pub fn leaves_traces(planned: &PlannedFault) -> bool {
-        lasting(&planned.fault.action)
     }
 }

@@ -18,4 +18,4 @@ pub use injector::Injector;
 pub use journal::{Entry, Journal, JournalError, Origin, Stage, Undo, outstanding, read as read_journal, read_run};
 pub use objects::{Experiment, experiment, lasting};
 pub use recovery::UNDO_WITHIN;
-pub(crate) use recovery::{left, persist, strays, take_back_all};
+pub(crate) use recovery::{persist, strays, take_back_all};

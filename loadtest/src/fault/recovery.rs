@@ -1,15 +1,14 @@
 //! Taking mutations back: each again and again until it is seen to be gone, all of them under one deadline.
 
-use std::{fmt::Debug, time::Duration};
+use std::time::Duration;
 
 use chaos_mesh_rs::{NetworkChaos, PodChaos};
 use futures::{StreamExt as _, stream};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, ListParams, Preconditions},
+    Api, Client, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions},
 };
 use rand::random_range;
-use serde::de::DeserializeOwned;
 use showrunner_crds::labels;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::warn;
@@ -21,7 +20,7 @@ pub const UNDO_WITHIN: Duration = Duration::from_secs(90);
 /// Mutations taken back at a time: one that hangs must not use up the time of the others.
 const AT_ONCE: usize = 256;
 /// Time between two looks at an object that is to go.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait between two tries is 2 to this power tenths of a second, and up to twice that.
 const LONGEST_SHIFT: u32 = 5;
 
@@ -87,75 +86,59 @@ where
     }
 }
 
-/// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back.
-async fn take_back(client: &Client, run: &str, undo: &Undo) -> Result<(), FaultError> {
-    match undo {
-        Undo::SelfHealing => Ok(()),
-        Undo::DeleteChaos { kind, namespace, name } => match kind.as_str() {
-            "NetworkChaos" => delete(&Api::<NetworkChaos>::namespaced(client.clone(), namespace), run, name).await,
-            "PodChaos" => delete(&Api::<PodChaos>::namespaced(client.clone(), namespace), run, name).await,
-            other => Err(FaultError::UnknownKind(other.to_owned())),
-        },
-    }
+/// Kinds of which a run makes objects.
+fn kinds() -> [ApiResource; 2] {
+    [
+        ApiResource::erase::<NetworkChaos>(&()),
+        ApiResource::erase::<PodChaos>(&()),
+    ]
 }
 
-/// Whether anything of a mutation is still there.
-pub(crate) async fn left(client: &Client, run: &str, undo: &Undo) -> Result<bool, FaultError> {
-    match undo {
-        Undo::SelfHealing => Ok(false),
-        Undo::DeleteChaos { kind, namespace, name } => match kind.as_str() {
-            "NetworkChaos" => {
-                let api = Api::<NetworkChaos>::namespaced(client.clone(), namespace);
-                Ok(ours(&api, run, name).await?.is_some())
-            }
-            "PodChaos" => {
-                let api = Api::<PodChaos>::namespaced(client.clone(), namespace);
-                Ok(ours(&api, run, name).await?.is_some())
-            }
-            other => Err(FaultError::UnknownKind(other.to_owned())),
-        },
+/// What a mutation made; `None` where it made no object.
+fn made<'a>(client: &Client, undo: &'a Undo) -> Result<Option<(Api<DynamicObject>, &'a str)>, FaultError> {
+    let Undo::DeleteChaos { kind, namespace, name } = undo else {
+        return Ok(None);
+    };
+    let known = kinds().into_iter().find(|known| known.kind == *kind);
+    let resource = known.ok_or_else(|| FaultError::UnknownKind(kind.clone()))?;
+    Ok(Some((Api::namespaced_with(client.clone(), namespace, &resource), name)))
+}
+
+/// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back.
+async fn take_back(client: &Client, run: &str, undo: &Undo) -> Result<(), FaultError> {
+    match made(client, undo)? {
+        Some((api, name)) => delete(&api, run, name).await,
+        None => Ok(()),
     }
 }
 
 /// What carries the run's label, whether a journal names it or not.
 pub(crate) async fn strays(client: &Client, namespace: &str, run: &str) -> Result<Vec<Undo>, FaultError> {
-    let mut found = labelled::<NetworkChaos>(client, namespace, run).await?;
-    found.extend(labelled::<PodChaos>(client, namespace, run).await?);
+    let of_run = ListParams::default().labels(&format!("{}={run}", labels::RUN));
+    let mut found = Vec::new();
+    for resource in kinds() {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let listed = match ask(api.list(&of_run)).await {
+            // The cluster does not know the kind, so it has none.
+            Err(FaultError::Api(kube::Error::Api(status))) if status.code == 404 => continue,
+            listed => listed?,
+        };
+        found.extend(listed.iter().map(|object| Undo::DeleteChaos {
+            kind: resource.kind.clone(),
+            namespace: namespace.to_owned(),
+            name: object.name_any(),
+        }));
+    }
     Ok(found)
 }
 
-async fn labelled<K>(client: &Client, namespace: &str, run: &str) -> Result<Vec<Undo>, FaultError>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let of_run = ListParams::default().labels(&format!("{}={run}", labels::RUN));
-    let listed = match ask(api.list(&of_run)).await {
-        // The cluster does not know the kind, so it has none.
-        Err(FaultError::Api(kube::Error::Api(status))) if status.code == 404 => return Ok(Vec::new()),
-        listed => listed?,
-    };
-    let undo = |object: &K| Undo::DeleteChaos {
-        kind: K::kind(&()).into_owned(),
-        namespace: namespace.to_owned(),
-        name: object.name_any(),
-    };
-    Ok(listed.iter().map(undo).collect())
-}
-
 /// The object of that name, if it is the run's. Someone else's is none of ours: our own was refused because of it.
-async fn ours<K>(api: &Api<K>, run: &str, name: &str) -> Result<Option<K>, FaultError>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
+async fn ours(api: &Api<DynamicObject>, run: &str, name: &str) -> Result<Option<DynamicObject>, FaultError> {
     let found = ask(api.get_opt(name)).await?;
     Ok(found.filter(|object| object.labels().get(labels::RUN).is_some_and(|of| of == run)))
 }
 
-async fn delete<K>(api: &Api<K>, run: &str, name: &str) -> Result<(), FaultError>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
+async fn delete(api: &Api<DynamicObject>, run: &str, name: &str) -> Result<(), FaultError> {
     let Some(object) = ours(api, run, name).await? else {
         return Ok(());
     };

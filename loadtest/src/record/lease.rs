@@ -119,7 +119,11 @@ impl RunnerLease {
         let name = lease_name(&self.run);
         let given_back = async {
             let mut lease = ask(&self.run, self.leases.get(&name)).await?;
-            lease.spec.get_or_insert_default().holder_identity = None;
+            let holder = &mut lease.spec.get_or_insert_default().holder_identity;
+            if holder.as_deref() != Some(self.identity.as_str()) {
+                return Err(RecordError::TakenOver { name: self.run.clone() });
+            }
+            *holder = None;
             ask(&self.run, self.leases.replace(&name, &PostParams::default(), &lease)).await
         };
         if let Err(error) = given_back.await {
@@ -142,13 +146,17 @@ impl Record {
             next += RENEW;
             sleep_until(next).await;
             let deadline = lease.state().renewed + RENEW_DEADLINE;
-            match timeout_at(deadline, async { tokio::try_join!(lease.renew(), self.lost()) }).await {
-                Ok(Ok(((), false))) => continue,
-                Ok(Ok(((), true)) | Err(RecordError::TakenOver { .. })) => {
+            // Both to their end: a Drill that cannot be read is no reason to give up a renewal on its way.
+            match timeout_at(deadline, async { tokio::join!(lease.renew(), self.lost()) }).await {
+                Ok((_, Ok(true)) | (Err(RecordError::TakenOver { .. }), _)) => {
                     halt.guardrail("lost its lease: the run was taken over, or its Drill deleted");
                     return;
                 }
-                Ok(Err(error)) => warn!(%error, "the lease could not be renewed"),
+                Ok((renewed, lost)) => {
+                    for error in renewed.err().into_iter().chain(lost.err()) {
+                        warn!(%error, "the lease could not be renewed, or the Drill not be read");
+                    }
+                }
                 Err(_) => {}
             }
             if let Err(stale) = lease.fresh() {

@@ -22,8 +22,10 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use rand::random_range;
-use showrunner_crds::drill::{COMPLETED, Drill, DrillPhase, DrillSpec, DrillStatus, JournalEntry, UNDONE};
-use tokio::time::{Instant, sleep, timeout};
+use showrunner_crds::drill::{
+    COMPLETED, Drill, DrillPhase, DrillSpec, DrillStatus, JournalEntry, JournalStage, UNDONE,
+};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use lease::{RENEW_DEADLINE, RunnerLease, identity};
 use merge::{Role, Wanted, fenced, merge};
@@ -178,9 +180,12 @@ impl Record {
         self.owner.clone()
     }
 
-    /// The Drill as it was last seen, where it is known.
-    pub(crate) async fn seen(&self) -> Option<Drill> {
-        self.written.lock().await.drill.clone()
+    /// The Drill as it was last seen.
+    pub(crate) async fn drill(&self) -> Result<Drill, RecordError> {
+        if let Some(drill) = self.written.lock().await.drill.clone() {
+            return Ok(drill);
+        }
+        ask(&self.name, self.drills.get(&self.name)).await
     }
 
     /// The runner's Lease.
@@ -204,8 +209,15 @@ impl Record {
         if outcome.is_ok() && accepted {
             return Ok(());
         }
-        // It must not get there with a later write: the mutation will not be sent.
-        self.change(|wanted| wanted.journal.retain(|known| known.id != entry.id));
+        // It must not get there with a later write: the mutation will not be sent. If only the answer was lost it is there, and
+        // there is nothing to take back.
+        self.change(|wanted| {
+            wanted.journal.retain(|known| known.id != entry.id);
+            wanted.journal.push(JournalEntry {
+                stage: JournalStage::Undone,
+                ..entry.clone()
+            });
+        });
         outcome.and_then(|()| Err(self.taken_over()))
     }
 
@@ -256,9 +268,9 @@ impl Record {
                 .push((COMPLETED, Some(completed), reason, detail.to_owned()));
         });
         let said = if undone {
-            "every mutation was taken back, and the steady state is back"
+            "every mutation was taken back"
         } else {
-            "not every mutation is known to be taken back, or the steady state is not back"
+            "not every mutation is known to be taken back"
         };
         let written = self.undone(undone, said).await;
         if let Some(lease) = &self.lease {
@@ -281,19 +293,25 @@ impl Record {
     /// Writes what is wanted. Those that wait for their turn meanwhile are served by one write.
     async fn flush(&self) -> Result<(), RecordError> {
         let change = self.changed.load(Ordering::SeqCst);
-        let mut written = self.written.lock().await;
+        let deadline = Instant::now() + WITHIN;
+        let silent = || RecordError::Silent {
+            name: self.name.clone(),
+            seconds: WITHIN.as_secs(),
+        };
+        // The turns of others count: many may wait here while nothing can be written.
+        let turn = timeout_at(deadline, self.written.lock()).await;
+        let mut written = turn.map_err(|_| silent())?;
         if written.change >= change {
             return Ok(());
         }
-        let deadline = Instant::now() + WITHIN;
         let (mut conflicts, mut failures) = (0, 0_u32);
         loop {
-            let error = match self.write(&mut written).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            // What a failure leaves is read again: `write` has taken what was known.
+            let error = match timeout_at(deadline, self.write(&mut written)).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(silent()),
             };
-            // Whatever it was: what is there now has to be read again.
-            written.drill = None;
             let pause = match &error {
                 RecordError::Api {
                     source: kube::Error::Api(status),

@@ -18,10 +18,7 @@ pub use unfinished::unfinished_drills;
 pub(crate) use unfinished::{InTheWay, clear_the_way};
 
 use crate::{
-    fault::{
-        Entry, FaultError, Journal, Stage, UNDO_WITHIN, Undo, left, outstanding, persist, read_run, strays,
-        take_back_all,
-    },
+    fault::{Entry, Journal, Stage, UNDO_WITHIN, Undo, outstanding, persist, read_run, strays, take_back_all},
     observe::{Subject, wait_steady},
     record::{Record, RecordError},
 };
@@ -268,19 +265,11 @@ async fn take_back(
 /// Takes back what carries the run's label although no journal names it.
 async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, report: &mut Report) {
     let deadline = tokio::time::Instant::now() + settings.within;
-    let mut found = Vec::new();
-    let looked = persist(deadline, settings.within, || async {
-        let strays = strays(client, &run.subject.namespace, &run.name).await?;
-        Ok::<_, FaultError>(strays)
-    })
-    .await;
-    match looked {
-        Ok(strays) => found.extend(strays),
-        Err(error) => {
-            report.left.push(format!("unknown: {error}"));
-            return;
-        }
-    }
+    let looked = persist(deadline, settings.within, || {
+        strays(client, &run.subject.namespace, &run.name)
+    });
+    // What cannot be looked for is told with what remains.
+    let Ok(found) = looked.await else { return };
     let entries: Vec<Entry> = found
         .into_iter()
         .filter(|undo| !report.gave_up_on(&what(undo)))
@@ -310,24 +299,16 @@ async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, re
     }
 }
 
-/// What is still there of a run: each object that its journal names, and each that carries its label.
+/// What is still there of a run: it carries the run's label, or is none of its objects.
 async fn remains(client: &Client, run: &Run, settings: &Settings) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + settings.within;
-    let looked = persist(deadline, settings.within, || async {
-        let mut there = Vec::new();
-        for entry in &run.entries {
-            if left(client, &run.name, &entry.undo).await? {
-                there.push(what(&entry.undo));
-            }
-        }
-        for stray in strays(client, &run.subject.namespace, &run.name).await? {
-            there.push(what(&stray));
-        }
-        there.sort();
-        there.dedup();
-        Ok::<_, FaultError>(there)
+    let looked = persist(deadline, settings.within, || {
+        strays(client, &run.subject.namespace, &run.name)
     });
-    looked.await.unwrap_or_else(|error| vec![format!("unknown: {error}")])
+    match looked.await {
+        Ok(there) => there.iter().map(what).collect(),
+        Err(error) => vec![format!("unknown: {error}")],
+    }
 }
 
 /// What a mutation is, in words.

@@ -80,19 +80,7 @@ impl ControllersHandle {
 /// stop and the handle tells why.
 #[allow(clippy::needless_pass_by_value)] // The handle's life is tied to the token: giving it away says so.
 pub fn spawn_all(client: Client, config: ControllersConfig, cancel: CancellationToken) -> ControllersHandle {
-    let (events, writer) = Recorder::new(client.clone());
-    let context = Context {
-        client,
-        caches: Arc::new(Caches::new()),
-        config: Arc::new(config),
-        events,
-    };
-    let mut tasks = Tasks {
-        set: JoinSet::new(),
-        names: HashMap::new(),
-    };
-    // A token of our own: a failure stops the controllers, not the caller.
-    let own = cancel.child_token();
+    let (context, mut tasks, own) = begin(client, config, &cancel);
 
     // Handlers first, then the watches: no event is missed.
     macro_rules! controllers {
@@ -127,20 +115,8 @@ pub fn spawn_all(client: Client, config: ControllersConfig, cancel: Cancellation
         disruption::run(context.clone(), queue, own.clone()),
     );
 
-    let (caches, client, stop) = (Arc::clone(&context.caches), context.client.clone(), own.clone());
-    tasks.spawn("caches", async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = caches.follow(&client) => {}
-        }
-    });
-    let stop = own.clone();
-    tasks.spawn("events", async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = writer => {}
-        }
-    });
+    let (caches, client) = (Arc::clone(&context.caches), context.client.clone());
+    tasks.until(&own, "caches", async move { caches.follow(&client).await });
     drop(context);
     supervise(tasks, own)
 }
@@ -149,18 +125,7 @@ pub fn spawn_all(client: Client, config: ControllersConfig, cancel: Cancellation
 /// that to a cloud. Its life is as with [`spawn_all`].
 #[allow(clippy::needless_pass_by_value)] // As above.
 pub fn spawn_load_balancer(client: Client, config: ControllersConfig, cancel: CancellationToken) -> ControllersHandle {
-    let (events, writer) = Recorder::new(client.clone());
-    let context = Context {
-        client,
-        caches: Arc::new(Caches::new()),
-        config: Arc::new(config),
-        events,
-    };
-    let mut tasks = Tasks {
-        set: JoinSet::new(),
-        names: HashMap::new(),
-    };
-    let own = cancel.child_token();
+    let (context, mut tasks, own) = begin(client, config, &cancel);
     let queue = load_balancer::register(&context);
     let (work, caches, stop) = (context.clone(), Arc::clone(&context.caches), own.clone());
     tasks.spawn("load_balancer", async move {
@@ -171,22 +136,29 @@ pub fn spawn_load_balancer(client: Client, config: ControllersConfig, cancel: Ca
         }
         load_balancer::run(work, queue, stop).await;
     });
-    let (caches, client, stop) = (Arc::clone(&context.caches), context.client.clone(), own.clone());
-    tasks.spawn("caches", async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = caches.follow_services(&client) => {}
-        }
-    });
-    let stop = own.clone();
-    tasks.spawn("events", async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = writer => {}
-        }
-    });
+    let (caches, client) = (Arc::clone(&context.caches), context.client.clone());
+    tasks.until(&own, "caches", async move { caches.follow_services(&client).await });
     drop(context);
     supervise(tasks, own)
+}
+
+/// What the controllers share, and the writer of their Events. The token is our own: a failure stops the controllers, not the
+/// caller.
+fn begin(client: Client, config: ControllersConfig, cancel: &CancellationToken) -> (Context, Tasks, CancellationToken) {
+    let (events, writer) = Recorder::new(client.clone());
+    let own = cancel.child_token();
+    let mut tasks = Tasks {
+        set: JoinSet::new(),
+        names: HashMap::new(),
+    };
+    tasks.until(&own, "events", writer);
+    let context = Context {
+        client,
+        caches: Arc::new(Caches::new()),
+        config: Arc::new(config),
+        events,
+    };
+    (context, tasks, own)
 }
 
 struct Tasks {
@@ -195,6 +167,17 @@ struct Tasks {
 }
 
 impl Tasks {
+    /// Does `work` until `stop` fires.
+    fn until(&mut self, stop: &CancellationToken, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = stop.clone();
+        self.spawn(name, async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
     fn spawn(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let task = self.set.spawn(work);
         self.names.insert(task.id(), name);
