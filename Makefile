@@ -18,7 +18,7 @@ drill: setup ## build, then play premiere night on this machine
 	cargo build --release --locked -p showrunner
 	$(RELEASE) drill $(SCENARIO) --platform $(PLATFORM)
 
-test: setup lint check-generated unit smoke controls ## everything that proves the code
+test: setup lint built check-generated unit smoke controls ## everything that proves the code
 
 lint: ## formatting and lints
 	cargo fmt --all --check
@@ -27,30 +27,32 @@ lint: ## formatting and lints
 unit: ## unit, integration and end-to-end tests
 	cargo test --workspace --locked
 
-$(DEBUG): unit-build
-.PHONY: unit-build
-unit-build:
-	cargo build --locked -p showrunner
+# The binary and the examples come out of the same build as the tests. `cargo build -p` would choose other features for tokio
+# and others, and compile what rests on them a second time.
+.PHONY: built
+built:
+	cargo test --workspace --locked --no-run --quiet
 
 soak: ## operator and controllers under abuse, 10,000 seeds each (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
-	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-operator --test abuse seeds -- --nocapture
-	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --locked -p showrunner-controllers --test abuse seeds -- --nocapture
+	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --workspace --locked --test abuse seeds -- --nocapture
 
 .PHONY: test-undo
-test-undo: unit-build ## kill -9 of a drill on a cluster that stays: undone by a person, and by the operator
-	cargo test --locked -p showrunner --test undo -- --ignored --nocapture
+test-undo: built ## kill -9 of a drill on a cluster that stays: undone by a person, and by the operator
+	cargo test --workspace --locked --test undo -- --nocapture
 
-smoke: unit-build ## a drill of under 90 seconds on the real parts
+smoke: built ## a drill of under 90 seconds on the real parts
 	bash .ci/passes $(DEBUG) scenarios/smoke.yaml
 
-controls: unit-build ## negative controls: drills that must fail, each at the gate it names
+controls: built ## negative controls: drills that must fail, each at the gate it names
 	bash .ci/controls $(DEBUG)
 
-generate: ## regenerate CRD YAML
+generate: ## regenerate CRD YAML, also the chart's
 	cargo run --locked -q -p showrunner-crds --example generate
 
-check-generated: generate ## fail if generated files were not up to date
-	git diff --exit-code -- crds/yaml
+check-generated: built ## fail if generated files were not up to date
+	target/debug/examples/generate
+	git diff --exit-code -- crds/yaml charts/showrunner-operator/crds
+	@! git ls-files --others --exclude-standard -- crds/yaml charts/showrunner-operator/crds | grep .
 
 bench: ## benchmarks: ratios to named peers, PASS or MISS for each target (docs/benchmarks.md)
 	cargo bench --locked -p showrunner-loadtest --bench http --bench viewers
@@ -60,7 +62,7 @@ bench: ## benchmarks: ratios to named peers, PASS or MISS for each target (docs/
 	cargo bench --locked -p showrunner-sandbox --bench sandbox
 
 .PHONY: test-browser fidelity
-test-browser: setup unit-build ## hls.js in a real browser plays on while its region is lost
+test-browser: setup built ## hls.js in a real browser plays on while its region is lost
 	tests/browser/setup
 	cd tests/browser && npm test
 
@@ -76,11 +78,12 @@ fuzz: ## fuzz the parsers: TARGET=platform SECONDS=600, or each for a minute (do
 kubernetes: ## build Kubernetes' own control plane, once (or name one in KUBEBUILDER_ASSETS)
 	@sandbox/kubernetes/build
 
-test-kubernetes: kubernetes ## hold the sandbox against Kubernetes' own control plane
-	CONTRACT_BACKENDS=embedded,tcp,real cargo test --locked -p showrunner-sandbox --test contract
-	cargo test --locked -p showrunner-sandbox --test nodes_of_kubernetes
-	cargo build --locked -p showrunner
-	$(DEBUG) drill scenarios/smoke.yaml --platform $(PLATFORM) --control-plane real
+test-kubernetes: setup kubernetes ## hold the sandbox against Kubernetes' own control plane: a line for each suite
+	@.ci/kubernetes
+
+.PHONY: fuzz-kubernetes
+fuzz-kubernetes: kubernetes ## the embedded API server beside Kubernetes' own under random requests: SEQUENCES=10000 SEED=1
+	CONTRACT_FUZZ=$(or $(SEQUENCES),10000) CONTRACT_SEED=$(or $(SEED),1) cargo test --workspace --locked --test contract
 
 clean: ## remove what was built
 	cargo clean

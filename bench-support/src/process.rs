@@ -149,11 +149,12 @@ pub fn cpu_of(pid: u32) -> f64 {
 
 /// Resident memory of this process in bytes.
 pub fn resident() -> u64 {
-    let mut text = String::new();
-    std::fs::File::open("/proc/self/status")
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    resident_of(std::process::id()).unwrap()
+}
+
+/// Resident memory of a process in bytes; nothing if it is gone.
+pub fn resident_of(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }

@@ -164,3 +164,29 @@ pub(crate) struct BuildArgs {
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_only_a_sandbox_has_is_refused_for_a_cluster() {
+        let drill = ["showrunner", "drill", "scenario.yaml", "--platform", "cinema"];
+        let parse = |more: &[&str]| Args::try_parse_from(drill.iter().chain(more)).map_err(|error| error.kind());
+        for sandbox in [["--keep-logs", "logs"], ["--control-plane", "real"]] {
+            assert!(parse(&sandbox).is_ok(), "{sandbox:?}");
+            for cluster in [["-n", "cinema"], ["--kubeconfig", "file"], ["--context", "production"]] {
+                assert!(parse(&cluster).is_ok(), "{cluster:?}");
+                let both = parse(&[sandbox, cluster].concat()).map(drop);
+                assert_eq!(both, Err(ErrorKind::ArgumentConflict), "{sandbox:?} {cluster:?}");
+            }
+        }
+    }
+}

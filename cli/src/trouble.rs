@@ -18,7 +18,7 @@ use kube::{
 use showrunner_crds::{
     labels,
     names::{ADMIN_PORT, HTTP_PORT},
-    platform::StreamingPlatform,
+    platform::{Role, StreamingPlatform},
 };
 use tokio::time::sleep;
 
@@ -39,6 +39,8 @@ const LINES: i64 = 20;
 /// A container that does not start, or does not get ready, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Stuck {
+    /// What its pod does for the platform.
+    role: Option<Role>,
     pod: String,
     container: String,
     why: String,
@@ -46,6 +48,13 @@ struct Stuck {
     patience: Duration,
     /// Whether it ran, and has a log.
     ran: bool,
+}
+
+impl Stuck {
+    /// Whether it runs, and is only not ready.
+    fn unready(&self) -> bool {
+        self.patience == UNREADY
+    }
 }
 
 /// Looks until the platform is ready for the first time; what is found before that goes into `found`.
@@ -65,21 +74,34 @@ pub(crate) async fn watch(client: Client, namespace: String, platform: String, f
         };
         let stuck: Vec<Stuck> = list.iter().flat_map(stuck).collect();
         since.retain(|known, _| stuck.contains(known));
-        for one in stuck {
+        let lasting = stuck.into_iter().map(|one| {
             let first = *since.entry(one.clone()).or_insert_with(Instant::now);
-            if first.elapsed() >= one.patience {
-                let log = if one.ran {
-                    last_words(&pods, &one).await
-                } else {
-                    String::new()
-                };
-                let told = format!("{namespace}/{}, container {}: {}{log}", one.pod, one.container, one.why);
-                // The first trouble is the one to tell: others may come of it.
-                let _ = found.set(told);
-                return;
-            }
+            (one, first.elapsed())
+        });
+        if let Some(one) = cause(&lasting.collect::<Vec<_>>()) {
+            let log = if one.ran {
+                last_words(&pods, one).await
+            } else {
+                String::new()
+            };
+            let told = format!("{namespace}/{}, container {}: {}{log}", one.pod, one.container, one.why);
+            let _ = found.set(told);
+            return;
         }
     }
+}
+
+/// The trouble to tell, of all there is and how long each has lasted: one whose patience is over.
+///
+/// What runs without being ready may lack what comes from further up only (a cache has nothing to serve while no encoder
+/// sends), so it is not told while something further up is stuck too, whose patience may end later.
+fn cause(stuck: &[(Stuck, Duration)]) -> Option<&Stuck> {
+    let follows = |one: &Stuck| {
+        let further_up = |other: &Stuck| other.role.zip(one.role).is_some_and(|(other, role)| other < role);
+        one.unready() && stuck.iter().any(|(other, _)| further_up(other))
+    };
+    let over = stuck.iter().filter(|(one, lasted)| *lasted >= one.patience);
+    over.map(|(one, _)| one).find(|one| !follows(one))
 }
 
 fn ready(platform: &StreamingPlatform) -> bool {
@@ -97,9 +119,12 @@ fn stuck(pod: &Pod) -> Vec<Stuck> {
         .into_iter()
         .chain(status.and_then(|status| status.container_statuses.as_ref()))
         .flatten();
+    let label = pod.labels().get(labels::ROLE);
+    let role = label.and_then(|label| Role::ALL.into_iter().find(|role| role.as_str() == label));
     let stuck = containers.filter_map(|container| {
         let (why, patience, ran) = trouble(container)?;
         Some(Stuck {
+            role,
             pod: pod.name_any(),
             container: container.name.clone(),
             why,
@@ -246,6 +271,50 @@ mod tests {
         );
         let crashed = &stuck(&crash(json!({ "exitCode": 3 })))[0];
         assert!(crashed.ran && crashed.patience == Duration::ZERO);
+    }
+
+    fn of(role: Role, why: &str, patience: Duration) -> Stuck {
+        let why = why.to_owned();
+        let (pod, container) = (format!("{role}-0"), role.to_string());
+        Stuck {
+            role: Some(role),
+            pod,
+            container,
+            why,
+            patience,
+            ran: true,
+        }
+    }
+
+    #[test]
+    fn the_role_is_the_pods() {
+        let mut pod = pod(json!({ "running": {} }), 0, json!({}));
+        assert_eq!(stuck(&pod)[0].role, None);
+        pod.labels_mut().insert(labels::ROLE.into(), "origin".into());
+        assert_eq!(stuck(&pod)[0].role, Some(Role::Origin));
+    }
+
+    #[test]
+    fn what_may_only_follow_waits_for_what_is_further_up() {
+        let unready = |role| of(role, "not ready", UNREADY);
+        let edge = (unready(Role::Edge), UNREADY + LOOK);
+        let short = UNREADY.checked_sub(LOOK).unwrap();
+        // The encoder ran later than the edge: its patience ends later, and it is the one to tell.
+        let early = [edge.clone(), (unready(Role::Encoder), short)];
+        assert_eq!(cause(&early), None);
+        let late = [edge.clone(), (unready(Role::Encoder), UNREADY)];
+        assert_eq!(cause(&late), Some(&late[1].0));
+        // Alone, or with others further down, it is told.
+        assert_eq!(cause(std::slice::from_ref(&edge)), Some(&edge.0));
+        let down = [(unready(Role::Services), short), edge.clone()];
+        assert_eq!(cause(&down), Some(&edge.0));
+        // What crashes or cannot start has a reason of its own.
+        let crashes = [
+            (of(Role::Edge, "it crashed", Duration::ZERO), Duration::ZERO),
+            (unready(Role::Encoder), short),
+        ];
+        assert_eq!(cause(&crashes), Some(&crashes[0].0));
+        assert_eq!(cause(&[(unready(Role::Edge), short)]), None);
     }
 
     #[test]

@@ -9,11 +9,11 @@ use std::{
     net::TcpListener,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use common::{Running, repository, showrunner, tree::Tree};
+use common::{repository, showrunner, up::Up};
 
 /// How long a platform that cannot come up may take to say so.
 const SAID: Duration = Duration::from_secs(100);
@@ -27,18 +27,13 @@ fn platform(dir: &Path, name: &str, images: &str) -> PathBuf {
 }
 
 /// Runs `up`, which must fail for infrastructure's sake with all of `expected`, and leave nothing.
-fn fails(mut command: Command, name: &str, expected: &[&str]) {
-    let mut up = Running(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let tree = Tree::watch(up.0.id());
-    let said = common::follow(up.0.stderr.take().unwrap());
-    let _answered = common::follow(up.0.stdout.take().unwrap());
+fn fails(command: Command, name: &str, expected: &[&str]) {
+    let Up {
+        running: mut up,
+        tree,
+        said,
+        answered: _,
+    } = Up::start(command);
     let status = up.end(SAID);
     // The pipe may hold the last words still.
     common::until(

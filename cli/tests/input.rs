@@ -407,7 +407,7 @@ fn a_dry_run_prints_the_timeline_and_does_nothing() {
 #[test]
 fn every_example_builds() {
     let desk = Desk::new();
-    for example in ["cinema", "minimal", "production"] {
+    for example in ["cinema", "minimal", "production", "clusters"] {
         let file = repository()
             .join(format!("examples/{example}.yaml"))
             .display()

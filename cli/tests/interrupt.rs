@@ -5,7 +5,12 @@ mod common;
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use common::{Running, showrunner, tree::Tree, until};
+use common::{
+    Running, showrunner,
+    tree::Tree,
+    until,
+    up::{Up, cinema},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -114,30 +119,14 @@ fn folder(pid: u32) -> std::path::PathBuf {
 
 /// Starts `up` after another run was killed, hears what it says of that, and waits until the platform stands.
 fn up_after(dead: u32, kubeconfig: &Path) -> (Running, Tree) {
-    let mut up = Running(
-        showrunner()
-            .args(["up", "-f", "examples/cinema.yaml", "--kubeconfig"])
-            .arg(kubeconfig)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let tree = Tree::watch(up.0.id());
-    let said = common::follow(up.0.stderr.take().unwrap());
-    let answered = common::follow(up.0.stdout.take().unwrap());
+    let mut up = Up::start(cinema(kubeconfig));
     let wanted = format!("process {dead} was killed and left a sandbox: ended ");
     until(UP, "a word about the run before", || {
-        said.contains(&wanted).then_some(())
+        up.said.contains(&wanted).then_some(())
     });
-    assert!(
-        said.text().contains(&format!("removed {}", folder(dead).display())),
-        "{}",
-        said.text()
-    );
-    until(UP, "the platform", || {
-        answered.contains("Ctrl-C takes it down").then_some(())
-    });
-    common::stands(&tree);
-    (up, tree)
+    let said = up.said.text();
+    assert!(said.contains(&format!("removed {}", folder(dead).display())), "{said}");
+    up.until_up(UP);
+    common::stands(&up.tree);
+    (up.running, up.tree)
 }

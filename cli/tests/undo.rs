@@ -1,54 +1,50 @@
 //! `kill -9` of a drill in the middle of a fault, on a cluster that stays: `showrunner undo` takes the fault back, or the
-//! operator does.
+//! operator does, or the garbage collector with the Drill. And the lever, by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
 use std::{
-    path::Path,
-    process::{Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use common::{Running, Said, follow, showrunner, until};
+use chaos_mesh_rs::NetworkChaos;
+use common::{
+    Running, follow, showrunner, until,
+    up::{Up, cinema},
+};
 use kube::{
     Api, Client, Config,
+    api::{DeleteParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use nix::sys::signal::Signal;
 use showrunner_crds::drill::{Drill, DrillPhase, DrillStatus, UNDONE};
+use tokio::runtime::Runtime;
 
 /// How long the platform may take to be up, and a drill to inject its fault.
 const LONG: Duration = Duration::from_secs(150);
 /// How long the operator may take to finish a drill whose runner was killed.
 const FINISHED: Duration = Duration::from_secs(60);
 
-/// A sandbox that stays, and what it says.
-fn up(kubeconfig: &Path) -> (Running, Said) {
-    let mut up = Running(
-        showrunner()
-            .args(["up", "-f", "examples/cinema.yaml", "--kubeconfig"])
-            .arg(kubeconfig)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let said = follow(up.0.stdout.take().unwrap());
-    until(LONG, "the platform", || {
-        said.contains("Ctrl-C takes it down").then_some(())
-    });
-    (up, said)
+/// A drill against the platform that is there.
+fn against(kubeconfig: &Path, out: &Path) -> Command {
+    let mut command = showrunner();
+    command
+        .args(["drill", "scenarios/smoke.yaml", "--platform", "cinema", "-n", "cinema"])
+        .args(["--environment", "sandbox", "--kubeconfig"])
+        .arg(kubeconfig)
+        .arg("--out")
+        .arg(out);
+    command
 }
 
 /// A drill against the platform that is there, killed once its fault is in force; its name.
 fn killed_in_the_middle(kubeconfig: &Path, out: &Path) -> String {
     let mut drill = Running(
-        showrunner()
-            .args(["drill", "scenarios/smoke.yaml", "--platform", "cinema", "-n", "cinema"])
-            .args(["--environment", "sandbox", "--kubeconfig"])
-            .arg(kubeconfig)
-            .arg("--out")
-            .arg(out)
+        against(kubeconfig, out)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -89,70 +85,168 @@ fn finished(status: &DrillStatus) -> bool {
     status.finished() && !status.journal.is_empty() && status.conditions.iter().any(undone)
 }
 
+/// What the machine says on standard output to a command that must end well.
+fn told(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// A cluster with a platform, and ways to ask it.
+struct Stage {
+    dir: tempfile::TempDir,
+    kubeconfig: PathBuf,
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Stage {
+    fn set(dir: tempfile::TempDir, kubeconfig: PathBuf) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let client = runtime.block_on(async {
+            let file = Kubeconfig::read_from(&kubeconfig).unwrap();
+            let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .unwrap();
+            Client::try_from(config).unwrap()
+        });
+        Self {
+            dir,
+            kubeconfig,
+            runtime,
+            client,
+        }
+    }
+
+    /// A drill that was killed while its fault was in force: its folder and its name.
+    fn killed(&self, folder: &str) -> (PathBuf, String) {
+        let out = self.dir.path().join(folder);
+        let name = killed_in_the_middle(&self.kubeconfig, &out);
+        (out, name)
+    }
+
+    fn undo(&self, args: &[&str]) -> Output {
+        undo(&self.kubeconfig, args)
+    }
+
+    fn drill(&self, name: &str) -> DrillStatus {
+        self.runtime.block_on(drill(&self.client, name))
+    }
+
+    fn faults(&self) -> Vec<NetworkChaos> {
+        let faults: Api<NetworkChaos> = Api::namespaced(self.client.clone(), "cinema");
+        self.runtime
+            .block_on(faults.list(&ListParams::default()))
+            .unwrap()
+            .items
+    }
+
+    /// A person undoes a drill, from the folder of the run.
+    fn by_folder(&self) {
+        let (folder, name) = self.killed("folder");
+        assert_eq!(self.drill(&name).phase, Some(DrillPhase::Running), "it was killed");
+        let said = told(&self.undo(&[folder.to_str().unwrap()]));
+        assert!(said.contains("eu-lost undone: NetworkChaos"), "{said}");
+        assert!(finished(&self.drill(&name)));
+        let again = told(&self.undo(&[&name, "-n", "cinema", "--json"]));
+        let report: serde_json::Value = serde_json::from_str(&again).unwrap();
+        assert_eq!(report[0]["nothingOutstanding"], true, "{report}");
+    }
+
+    /// A person undoes whatever is not over, without knowing a name.
+    fn by_all(&self) {
+        let (_, name) = self.killed("all");
+        let said = told(&self.undo(&["--all", "-n", "cinema", "--json"]));
+        let reports: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let runs: Vec<_> = reports.as_array().unwrap().iter().map(|r| &r["run"]).collect();
+        assert_eq!(runs, [&serde_json::Value::from(name.as_str())], "{reports}");
+        assert!(finished(&self.drill(&name)));
+        let again = told(&self.undo(&["--all", "-n", "cinema"]));
+        assert_eq!(again, "every drill in namespace cinema is over\n");
+    }
+
+    /// The operator undoes it by itself.
+    fn by_operator(&self) {
+        let (folder, name) = self.killed("operator");
+        let killed = Instant::now();
+        until(FINISHED, "the operator", || finished(&self.drill(&name)).then_some(()));
+        println!(
+            "the operator had undone it {:.0} s after the kill",
+            killed.elapsed().as_secs_f64()
+        );
+        told(&self.undo(&[folder.to_str().unwrap()]));
+
+        // Another cluster's journal proves nothing.
+        let journal = folder.join("journal.jsonl");
+        let text = std::fs::read_to_string(&journal).unwrap();
+        let at = text.find("\"namespaceUid\":\"").unwrap() + "\"namespaceUid\":\"".len();
+        let mut foreign = text.clone();
+        foreign.replace_range(at..=at, if &text[at..=at] == "0" { "1" } else { "0" });
+        std::fs::write(&journal, foreign).unwrap();
+        let refused = self.undo(&[journal.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(2));
+    }
+
+    /// Faults belong to their Drill: who deletes it has them taken back by the garbage collector.
+    fn by_deletion(&self) {
+        let (_, name) = self.killed("deleted");
+        assert!(!self.faults().is_empty(), "the fault is in force");
+        let drills: Api<Drill> = Api::namespaced(self.client.clone(), "cinema");
+        self.runtime
+            .block_on(drills.delete(&name, &DeleteParams::background()))
+            .unwrap();
+        // Less than the operator waits for a runner, so that it was not the operator.
+        until(Duration::from_secs(25), "the garbage collector", || {
+            self.faults().is_empty().then_some(())
+        });
+    }
+
+    /// While the lever is engaged no drill starts, and who tries is told why.
+    fn lever(&self) {
+        let lever = |args: &[&str]| {
+            let mut command = showrunner();
+            command
+                .arg("lever")
+                .args(args)
+                .arg("--kubeconfig")
+                .arg(&self.kubeconfig);
+            told(&command.output().unwrap())
+        };
+        assert!(lever(&["show"]).starts_with("released"));
+        let engaged = lever(&["engage", "--reason", "cup final"]);
+        assert!(
+            engaged.starts_with("engaged") && engaged.contains("cup final"),
+            "{engaged}"
+        );
+        let refused = against(&self.kubeconfig, &self.dir.path().join("refused"))
+            .output()
+            .unwrap();
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(4), "{why}");
+        assert!(why.contains("cup final"), "{why}");
+        assert!(self.faults().is_empty());
+        assert!(lever(&["release"]).starts_with("released"));
+    }
+}
+
+/// One platform for all of it: it takes longer to come up than anything here.
 #[test]
-#[ignore = "minutes: make test-undo"]
-fn a_drill_that_was_killed_is_undone_by_a_person_and_by_the_operator() {
+fn a_drill_that_was_killed_is_undone() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
-    let (mut up, _said) = up(&kubeconfig);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let client = runtime.block_on(async {
-        let file = Kubeconfig::read_from(&kubeconfig).unwrap();
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-            .await
-            .unwrap();
-        Client::try_from(config).unwrap()
-    });
-
-    // A person, from the run's folder.
-    let first = dir.path().join("first");
-    let name = killed_in_the_middle(&kubeconfig, &first);
-    let status = runtime.block_on(drill(&client, &name));
-    assert_eq!(status.phase, Some(DrillPhase::Running), "it was killed");
-    let undone = undo(&kubeconfig, &[first.to_str().unwrap()]);
-    let told = String::from_utf8_lossy(&undone.stdout).into_owned();
-    assert_eq!(
-        undone.status.code(),
-        Some(0),
-        "{told}{}",
-        String::from_utf8_lossy(&undone.stderr)
-    );
-    assert!(told.contains("eu-lost undone: NetworkChaos"), "{told}");
-    assert!(finished(&runtime.block_on(drill(&client, &name))));
-    let again = undo(&kubeconfig, &[&name, "-n", "cinema", "--json"]);
-    assert_eq!(again.status.code(), Some(0));
-    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(report[0]["nothingOutstanding"], true, "{report}");
-
-    // The operator, by itself.
-    let second = dir.path().join("second");
-    let name = killed_in_the_middle(&kubeconfig, &second);
-    let killed = Instant::now();
-    until(FINISHED, "the operator", || {
-        finished(&runtime.block_on(drill(&client, &name))).then_some(())
-    });
-    println!(
-        "the operator had undone it {:.0} s after the kill",
-        killed.elapsed().as_secs_f64()
-    );
-    let proved = undo(&kubeconfig, &[second.to_str().unwrap()]);
-    assert_eq!(
-        proved.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&proved.stdout)
-    );
-
-    // Another cluster's journal proves nothing.
-    let journal = second.join("journal.jsonl");
-    let text = std::fs::read_to_string(&journal).unwrap();
-    let at = text.find("\"namespaceUid\":\"").unwrap() + "\"namespaceUid\":\"".len();
-    let mut foreign = text.clone();
-    foreign.replace_range(at..=at, if &text[at..=at] == "0" { "1" } else { "0" });
-    std::fs::write(&journal, foreign).unwrap();
-    let refused = undo(&kubeconfig, &[journal.to_str().unwrap()]);
-    assert_eq!(refused.status.code(), Some(2));
-
-    up.signal(Signal::SIGTERM);
-    assert_eq!(up.end(Duration::from_secs(60)).code(), Some(0));
+    let mut up = Up::start(cinema(&kubeconfig));
+    up.until_up(LONG);
+    let stage = Stage::set(dir, kubeconfig);
+    stage.lever();
+    stage.by_folder();
+    stage.by_all();
+    stage.by_deletion();
+    stage.by_operator();
+    up.running.signal(Signal::SIGTERM);
+    assert_eq!(up.running.end(Duration::from_secs(60)).code(), Some(0));
 }

@@ -5,14 +5,16 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::Path,
     process::{Command, Output, Stdio},
-    sync::mpsc,
     time::Duration,
 };
 
-use common::{Running, repository, showrunner, tree::Tree};
+use common::{
+    repository,
+    up::{Up, cinema},
+};
 use nix::sys::signal::Signal;
 
 /// How long ffmpeg plays.
@@ -20,37 +22,11 @@ const PLAY_SECONDS: u64 = 60;
 /// How long the platform may take to be up.
 const UP: Duration = Duration::from_secs(150);
 
-struct Up {
-    running: Running,
-    tree: Tree,
-    playback: String,
-}
-
-fn up(kubeconfig: &Path) -> Up {
-    let mut running = Running(
-        showrunner()
-            .args(["up", "-f", "examples/cinema.yaml", "--kubeconfig"])
-            .arg(kubeconfig)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let tree = Tree::watch(running.0.id());
-    let lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
-    let (found, playback) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            if let Some(url) = line.strip_prefix("playback") {
-                let _ = found.send(url.trim().to_owned());
-            }
-        }
-    });
-    let playback = playback.recv_timeout(UP).expect("a playback URL");
-    Up {
-        running,
-        tree,
-        playback,
-    }
+/// Where it says that the channel is.
+fn playback(up: &Up) -> String {
+    let answered = up.answered.text();
+    let url = answered.lines().find_map(|line| line.strip_prefix("playback"));
+    url.expect("a playback URL").trim().to_owned()
 }
 
 fn run(program: &str, arguments: &[&str]) -> Output {
@@ -69,8 +45,10 @@ fn text(bytes: &[u8]) -> String {
 fn real_players_and_the_real_kubectl_are_content() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = dir.path().join("kubeconfig");
-    let mut up = up(&kubeconfig);
-    probe(&up.playback);
+    let mut up = Up::start(cinema(&kubeconfig));
+    up.until_up(UP);
+    let playback = playback(&up);
+    probe(&playback);
     let player = Command::new("ffmpeg")
         .args([
             "-nostdin",
@@ -80,7 +58,7 @@ fn real_players_and_the_real_kubectl_are_content() {
             "-http_persistent",
             "0",
             "-i",
-            &up.playback,
+            &playback,
         ])
         .args([
             "-t",

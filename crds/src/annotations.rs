@@ -19,3 +19,9 @@ pub const LEVER_ENGAGED: &str = "engaged";
 pub const LEVER_REASON: &str = "reason";
 /// Its key for who engaged or released it last.
 pub const LEVER_BY: &str = "by";
+
+/// On a `StreamingPlatform`: Secrets, separated by commas, whose clusters are given up. What is left there stays, and nothing
+/// waits for it.
+pub const ABANDON_CLUSTERS: &str = "showrunner.dev/abandon-clusters";
+/// On objects in a cluster of a region's own: by which Secret and key they came there.
+pub const CLUSTER: &str = "showrunner.dev/cluster";

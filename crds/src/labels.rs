@@ -30,3 +30,5 @@ pub const TOPOLOGY_ZONE: &str = "topology.kubernetes.io/zone";
 pub const EGRESS_BANDWIDTH: &str = "kubernetes.io/egress-bandwidth";
 /// Name of the drill that made an object: every chaos object carries it, and the Lease of the drill's runner.
 pub const RUN: &str = "showrunner.dev/run";
+/// UID of the platform, on objects in another cluster than its own: an owner reference cannot reach there.
+pub const OWNER: &str = "showrunner.dev/owner";

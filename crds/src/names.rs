@@ -43,6 +43,12 @@ pub fn service_workload(platform: &str, region: &str, service: &str) -> String {
     format!("{platform}-{region}-{service}")
 }
 
+/// `{platform}-signing-key`: the Secret with the key that playback tokens are signed with.
+#[must_use]
+pub fn signing_key(platform: &str) -> String {
+    format!("{platform}-signing-key")
+}
+
 /// Cluster DNS name of a Service.
 #[must_use]
 pub fn dns(service: &str, namespace: &str) -> String {

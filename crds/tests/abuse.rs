@@ -119,6 +119,11 @@ fn what_is_not_a_file_of_ours() {
             &["f.yaml:2:2: not UTF-8 from here on: save the file as UTF-8"],
         ),
         (
+            "not UTF-8 after carriage returns",
+            b"a: b\r\n\r\rc\xff".to_vec(),
+            &["f.yaml:4:2: not UTF-8 from here on: save the file as UTF-8"],
+        ),
+        (
             "UTF-16",
             utf16,
             &["f.yaml:1:1: not UTF-8 from here on; the file looks like UTF-16"],

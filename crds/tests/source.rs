@@ -75,13 +75,15 @@ fn each_mistake_is_said_once_and_where_it_is() {
             "weight: 35",
             "weigth: 35",
             &[
-                "f.yaml:14:7: spec.regions[1].weigth: unknown field; did you mean `weight`? known: name, placement, publicUrl, roles, weight",
+                "f.yaml:14:7: spec.regions[1].weigth: unknown field; did you mean `weight`? known: cluster, name, placement, publicUrl, roles, weight",
             ],
         ),
         (
             "weight: 35",
             "colour: red",
-            &["f.yaml:14:7: spec.regions[1].colour: unknown field; known: name, placement, publicUrl, roles, weight"],
+            &[
+                "f.yaml:14:7: spec.regions[1].colour: unknown field; known: cluster, name, placement, publicUrl, roles, weight",
+            ],
         ),
         (
             "weight: 35",

@@ -5,23 +5,14 @@ mod drill_support;
 
 use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
-use drill_support::{Behaviour, Stub, drill};
+use drill_support::{Behaviour, ONE_AT_A_TIME, Stub, WELL, drill};
 use showrunner_loadtest::{
     drill, evidence,
     fault::{outstanding, read_journal},
     judge::{Verdict, exit, judge},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// goose takes one audience at a time in a process.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-const WELL: Behaviour = Behaviour {
-    ready: true,
-    others_ready: 1,
-    lets_go: true,
-};
 
 async fn play(behaviour: Behaviour, dir: &Path) -> (Verdict, bool) {
     let _turn = ONE_AT_A_TIME.lock().await;

@@ -5,7 +5,7 @@ mod drill_support;
 
 use std::{path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use drill_support::{Behaviour, Stub, drill};
+use drill_support::{ONE_AT_A_TIME, Stub, WELL, drill};
 use serde_json::json;
 use showrunner_loadtest::{
     drill::{self, Drill, DrillError},
@@ -13,17 +13,9 @@ use showrunner_loadtest::{
     guardrail::{Terms, lever},
     judge::{Verdict, exit, judge},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// goose takes one audience at a time in a process.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-const WELL: Behaviour = Behaviour {
-    ready: true,
-    others_ready: 1,
-    lets_go: true,
-};
 const DRILLS: &str = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/drills";
 
 async fn run(drill: Drill) -> Result<Verdict, DrillError> {

@@ -1,6 +1,6 @@
 //! Step one (client): what the platform refers to, and what is there already.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::try_join_all;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
@@ -42,20 +42,20 @@ pub async fn dereference(
     clock: &Clock,
 ) -> Result<Observed, DereferenceError> {
     let namespace = platform.namespace().ok_or(DereferenceError::NoNamespace)?;
-    let ours = ListParams::default().labels(&format!("{}={}", labels::PLATFORM, platform.name_any()));
+    let name = platform.name_any();
     let reading = async {
-        let objects = try_join_all(Kind::ALL.map(|kind| list_kind(client, &namespace, kind, &ours)));
-        let pods = list::<Pod>(client, &namespace, &ours, "pods");
+        let ours = rendered(client, &namespace, &name);
         let every = ListParams::default();
         let premieres = list::<Premiere>(client, &namespace, &every, "premieres");
-        futures::try_join!(objects, pods, premieres)
+        futures::try_join!(ours, premieres)
     };
-    let (objects, pods, premieres) = tokio::time::timeout(deadline, reading)
+    let ((live, pods), premieres) = tokio::time::timeout(deadline, reading)
         .await
         .map_err(|_| DereferenceError::Deadline(deadline))??;
     Ok(Observed {
         now: clock.now(),
-        live: Live::new(objects.into_iter().flatten()),
+        live,
+        elsewhere: BTreeMap::new(),
         pods,
         premieres: premieres
             .into_iter()
@@ -69,7 +69,21 @@ pub async fn dereference(
     })
 }
 
-async fn list_kind(
+/// What a cluster has of a platform: objects, and pods.
+pub(crate) async fn rendered(
+    client: &Client,
+    namespace: &str,
+    platform: &str,
+) -> Result<(Live, Vec<Pod>), DereferenceError> {
+    let ours = ListParams::default().labels(&format!("{}={platform}", labels::PLATFORM));
+    let objects = try_join_all(Kind::ALL.map(|kind| list_kind(client, namespace, kind, &ours)));
+    let pods = list::<Pod>(client, namespace, &ours, "pods");
+    let (objects, pods) = futures::try_join!(objects, pods)?;
+    Ok((Live::new(objects.into_iter().flatten()), pods))
+}
+
+/// The objects of one kind.
+pub(crate) async fn list_kind(
     client: &Client,
     namespace: &str,
     kind: Kind,

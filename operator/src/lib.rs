@@ -8,10 +8,13 @@
 //! 4. [`apply`] *(client)*: server-side apply, orphans removed; gives `Resources<Applied>`.
 //! 5. [`status`] *(pure, then client)*: conditions and figures, written only when they differ.
 //!
+//! Regions may be in clusters of their own: [`remote`].
+//!
 //! Beside it, [`drills`] takes back the faults of drills whose runner is gone.
 //!
 //! [`run`] is the controller around it, [`render()`] the pure steps for a file.
 
+pub mod addresses;
 pub mod apply;
 pub mod audience;
 pub mod backoff;
@@ -36,9 +39,11 @@ pub mod pods;
 pub mod premiere;
 pub mod rbac;
 pub mod reconcile;
+pub mod remote;
 pub mod render;
 pub mod resources;
 pub mod status;
+mod told;
 pub mod topology;
 pub mod validate;
 

@@ -50,14 +50,18 @@ enum Action {
     /// Runs the operator (the default).
     Run,
     /// Prints the permissions it needs, as YAML, each with its reason.
-    Rbac,
+    Rbac {
+        /// Those of the kubeconfig's user in a cluster that a region has of its own.
+        #[arg(long)]
+        remote: bool,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Command::parse();
-    if matches!(command.action, Some(Action::Rbac)) {
-        print!("{}", rbac::yaml());
+    if let Some(Action::Rbac { remote }) = command.action {
+        print!("{}", if remote { rbac::remote_yaml() } else { rbac::yaml() });
         return ExitCode::SUCCESS;
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

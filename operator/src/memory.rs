@@ -1,7 +1,11 @@
 //! What the operator remembers of a platform between two looks. All of it can be lost: a restarted operator takes the floors
 //! that stand in the autoscalers, and asks for the audience again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -13,11 +17,18 @@ use crate::{
     kind::Kind,
     observed::{Live, WorkloadState},
     outage::Outages,
-    validate::{ValidatedPlatform, names::RegionName, units::Replicas},
+    remote::{View, deletion::Progress},
+    validate::{Region, RemoteCluster, ValidatedPlatform, names::RegionName, units::Replicas},
 };
 
 /// How often the Secret with the signing key is made sure of.
 const SECRET_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long what a region has left behind is kept where its new place does not serve.
+const MOVE: Duration = Duration::from_mins(10);
+
+/// How long what was seen of a cluster stands in for what cannot be seen.
+const VIEW: Duration = Duration::from_secs(30);
 
 /// Memory of one platform.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +46,21 @@ pub struct Memory {
     /// What ran in a region, and when, as its number of edges was taken over from an autoscaler.
     taken_over: BTreeMap<RegionName, (Timestamp, Replicas)>,
     /// Regions that could not be applied lately.
-    pub outages: Outages,
+    pub outages: Outages<RegionName>,
+    /// Clusters that could not be asked lately.
+    pub clusters: Outages<RemoteCluster>,
+    /// Clusters that could not be cleared lately.
+    pub clearings: Outages<RemoteCluster>,
+    /// Clusters that this operator knows to be in the status. What it sees of the platform may be older.
+    pub registered: BTreeSet<RemoteCluster>,
+    /// Regions that do not serve where they are, where that is, and since when.
+    unserved: BTreeMap<RegionName, (Option<RemoteCluster>, Timestamp)>,
+    /// How far its deletion has come.
+    pub(crate) deletion: Progress,
+    /// What was seen of other clusters, and when.
+    views: BTreeMap<RemoteCluster, (Timestamp, Arc<View>)>,
+    /// When it was last made sure of the signing key in other clusters.
+    keys: BTreeMap<RemoteCluster, Timestamp>,
     /// Failures in a row.
     pub failures: u32,
     /// When the platform was last looked at.
@@ -65,11 +90,71 @@ impl Memory {
         self.secret = None;
     }
 
-    /// Floors in force: what is asked for now, or was within the stabilisation window.
-    pub fn hold(
+    /// Whether it is to be made sure of the signing key in another cluster.
+    #[must_use]
+    pub fn key_again(&self, cluster: &RemoteCluster, now: Timestamp) -> bool {
+        let last = self.keys.get(cluster);
+        last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= SECRET_INTERVAL)
+    }
+
+    /// The signing key is in that cluster.
+    pub fn key_is_there(&mut self, cluster: &RemoteCluster, now: Timestamp) {
+        self.keys.insert(cluster.clone(), now);
+    }
+
+    /// Forgets what is of clusters that the spec no longer names: one that it names again is asked anew.
+    pub fn forget_clusters_but(&mut self, wanted: &BTreeSet<RemoteCluster>) {
+        self.keys.retain(|cluster, _| wanted.contains(cluster));
+        self.views.retain(|cluster, _| wanted.contains(cluster));
+    }
+
+    /// Regions whose old places are still needed: they do not serve where they are, and have not had time enough to.
+    pub fn awaited(
         &mut self,
         platform: &ValidatedPlatform,
-        live: &Live,
+        serves: impl Fn(&Region) -> bool,
+        now: Timestamp,
+    ) -> BTreeSet<RegionName> {
+        let since = |region: &Region| match self.unserved.get(&region.name) {
+            Some((place, since)) if *place == region.cluster => *since,
+            _ => now,
+        };
+        let unserved = platform.regions.iter().filter(|region| !serves(region));
+        self.unserved = unserved
+            .map(|region| (region.name.clone(), (region.cluster.clone(), since(region))))
+            .collect();
+        let fresh = self
+            .unserved
+            .iter()
+            .filter(|(_, (_, since))| now.duration_since(*since).unsigned_abs() < MOVE);
+        fresh.map(|(region, _)| region.clone()).collect()
+    }
+
+    /// Remembers what was just seen of other clusters, and adds what was seen of `unseen` a moment ago.
+    pub fn see(
+        &mut self,
+        now: Timestamp,
+        mut views: BTreeMap<RemoteCluster, Arc<View>>,
+        unseen: &BTreeMap<RemoteCluster, String>,
+    ) -> BTreeMap<RemoteCluster, Arc<View>> {
+        self.views
+            .retain(|cluster, (at, _)| unseen.contains_key(cluster) && now.duration_since(*at).unsigned_abs() < VIEW);
+        let fresh = views
+            .iter()
+            .map(|(cluster, view)| (cluster.clone(), (now, view.clone())));
+        self.views.extend(fresh);
+        for (cluster, (_, view)) in &self.views {
+            views.entry(cluster.clone()).or_insert_with(|| view.clone());
+        }
+        views
+    }
+
+    /// Floors in force: what is asked for now, or was within the stabilisation window. `live` is what is in the cluster of a
+    /// region, none where that cannot be seen.
+    pub fn hold<'l>(
+        &mut self,
+        platform: &ValidatedPlatform,
+        live: impl Fn(&Region) -> Option<&'l Live>,
         now: Timestamp,
         asked: BTreeMap<RegionName, Floor>,
     ) -> BTreeMap<RegionName, Floor> {
@@ -83,10 +168,14 @@ impl Memory {
             .into_iter()
             .map(|(region, floor)| {
                 let window = self.windows.entry(region.clone()).or_default();
-                if window.is_empty()
-                    && let Some(standing) = standing_floor(platform, live, &region)
-                {
-                    window.record(now, standing, scaling.scale_down_stabilisation);
+                if window.is_empty() {
+                    // What stands there is not known yet: a floor recorded now would be taken for it.
+                    let Some(live) = platform.region(&region).and_then(&live) else {
+                        return (region, floor);
+                    };
+                    if let Some(standing) = standing_floor(platform, live, &region) {
+                        window.record(now, standing, scaling.scale_down_stabilisation);
+                    }
                 }
                 let held = window.record(now, floor, scaling.scale_down_stabilisation);
                 // The limits may have changed since it was recorded.
@@ -99,37 +188,51 @@ impl Memory {
     /// Edges of the regions where their number is ours to write: with autoscaling off, once the autoscaler is gone.
     ///
     /// As long as there is one its writes count, and nothing is written beside it. Then its last number is taken over as it
-    /// is; more than the spec's minimum is given back after the stabilisation window, as an autoscaler would.
-    pub fn fixed(
+    /// is; more than the spec's minimum is given back after the stabilisation window, as an autoscaler would. Of a region whose
+    /// cluster cannot be seen nothing is taken over, and what was is kept.
+    pub fn fixed<'l>(
         &mut self,
         platform: &ValidatedPlatform,
-        live: &Live,
+        live: impl Fn(&Region) -> Option<&'l Live>,
         now: Timestamp,
     ) -> BTreeMap<RegionName, Replicas> {
         let scaling = &platform.edge.autoscaling;
-        let ours = |region: &RegionName| {
-            let name = platform.regional(region, Role::Edge);
-            !scaling.enabled && live.get(Kind::HorizontalPodAutoscaler, &name).is_none()
+        let name = |region: &Region| platform.regional(&region.name, Role::Edge);
+        // None where it cannot be seen.
+        let ours = |region: &Region| {
+            let free = |live: &Live| live.get(Kind::HorizontalPodAutoscaler, &name(region)).is_none();
+            if scaling.enabled {
+                Some(false)
+            } else {
+                live(region).map(free)
+            }
         };
-        let regions: Vec<&RegionName> = platform.regions_with(Role::Edge).map(|region| &region.name).collect();
-        self.taken_over
-            .retain(|region, _| ours(region) && regions.contains(&region));
+        let regions: Vec<&Region> = platform.regions_with(Role::Edge).collect();
+        self.taken_over.retain(|name, _| {
+            let region = regions.iter().find(|region| region.name == *name);
+            region.is_some_and(|region| ours(region) != Some(false))
+        });
         let mut fixed = BTreeMap::new();
-        for region in regions.into_iter().filter(|region| ours(region)) {
-            let (since, taken) = *self.taken_over.entry(region.clone()).or_insert_with(|| {
-                let name = platform.regional(region, Role::Edge);
-                (
+        for region in regions {
+            let known = self.taken_over.get(&region.name).copied();
+            let here = live(region).filter(|_| ours(region) == Some(true));
+            let running = || {
+                Some((
                     now,
-                    Replicas(WorkloadState::read(live, Kind::Deployment, &name).desired),
-                )
-            });
+                    Replicas(WorkloadState::read(here?, Kind::Deployment, &name(region)).desired),
+                ))
+            };
+            let Some((since, taken)) = known.or_else(running) else {
+                continue;
+            };
+            self.taken_over.insert(region.name.clone(), (since, taken));
             let held = now.duration_since(since).unsigned_abs() < scaling.scale_down_stabilisation;
             let replicas = if held {
                 taken.clamp(scaling.min, scaling.max)
             } else {
                 scaling.min
             };
-            fixed.insert(region.clone(), replicas);
+            fixed.insert(region.name.clone(), replicas);
         }
         fixed
     }
@@ -182,23 +285,46 @@ mod tests {
     }
 
     fn held(memory: &mut Memory, live: &Live, second: i64, replicas: u32) -> u32 {
-        memory.hold(&fixtures::cinema(), live, at(second), asked(replicas))[&RegionName::new("north").unwrap()]
+        held_of(memory, Some(live), second, replicas)
+    }
+
+    fn held_of(memory: &mut Memory, live: Option<&Live>, second: i64, replicas: u32) -> u32 {
+        memory.hold(&fixtures::cinema(), |_| live, at(second), asked(replicas))[&RegionName::new("north").unwrap()]
             .replicas
             .0
     }
 
-    #[test]
-    fn a_new_operator_does_not_drop_the_floor_of_the_old_one() {
+    fn standing() -> Live {
         let autoscaler = serde_json::from_value(json!({
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": { "name": "cinema-north-edge" },
             "spec": { "minReplicas": 9, "maxReplicas": 20, "scaleTargetRef": { "kind": "Deployment", "name": "x" } },
         }))
         .unwrap();
-        let live = Live::new([(Kind::HorizontalPodAutoscaler, autoscaler)]);
+        Live::new([(Kind::HorizontalPodAutoscaler, autoscaler)])
+    }
+
+    #[test]
+    fn a_new_operator_does_not_drop_the_floor_of_the_old_one() {
+        let live = standing();
         let mut memory = Memory::default();
         assert_eq!(held(&mut memory, &live, 0, 2), 9);
         assert_eq!(held(&mut memory, &live, 299, 2), 9);
         assert_eq!(held(&mut memory, &live, 300, 2), 2, "the window of 300 s is over");
+    }
+
+    #[test]
+    fn nor_that_of_a_cluster_it_cannot_see_yet() {
+        let live = standing();
+        let mut memory = Memory::default();
+        for (second, seen, expected) in [
+            (0, None, 2),
+            (60, None, 2),
+            (70, Some(&live), 9),
+            (369, None, 9),
+            (370, None, 2),
+        ] {
+            assert_eq!(held_of(&mut memory, seen, second, 2), expected, "at {second}");
+        }
     }
 
     fn live(autoscaler: bool, replicas: u32) -> Live {
@@ -227,7 +353,7 @@ mod tests {
         off.edge.autoscaling.min = Replicas(2);
         let mut memory = Memory::default();
         let mut north = |platform: &ValidatedPlatform, live: &Live, second| {
-            let fixed = memory.fixed(platform, live, at(second));
+            let fixed = memory.fixed(platform, |_| Some(live), at(second));
             fixed.get(&RegionName::new("north").unwrap()).map(|replicas| replicas.0)
         };
         for (platform, autoscaler, running, second, expected) in [
@@ -252,6 +378,60 @@ mod tests {
                 "at {second}"
             );
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_taken_over() {
+        let mut off = fixtures::cinema();
+        off.edge.autoscaling.enabled = false;
+        let mut memory = Memory::default();
+        let running = live(false, 7);
+        for (second, seen, expected) in [
+            (0, None, None),
+            (1, Some(&running), Some(7)),
+            (2, None, Some(7)),
+            (300, None, Some(7)),
+            (301, None, Some(1)),
+        ] {
+            let fixed = memory.fixed(&off, |_| seen, at(second));
+            let north = fixed.get(&RegionName::new("north").unwrap());
+            assert_eq!(north.map(|replicas| replicas.0), expected, "at {second}");
+        }
+    }
+
+    fn cluster(secret: &str) -> RemoteCluster {
+        RemoteCluster {
+            secret: secret.to_owned(),
+            key: "kubeconfig".to_owned(),
+            namespace: crate::validate::names::Namespace::new("stage").unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_cluster_goes_with_it() {
+        let (south, west) = (cluster("south"), cluster("west"));
+        let mut memory = Memory::default();
+        memory.key_is_there(&south, at(0));
+        memory.key_is_there(&west, at(0));
+        memory.forget_clusters_but(&[west.clone()].into());
+        assert!(memory.key_again(&south, at(1)) && !memory.key_again(&west, at(1)));
+    }
+
+    #[test]
+    fn an_old_place_is_needed_until_the_new_one_serves_or_has_had_its_time() {
+        let mut memory = Memory::default();
+        let mut platform = fixtures::cinema();
+        let name = platform.regions[0].name.clone();
+        let mut awaited = |platform: &ValidatedPlatform, serves: bool, second| {
+            let regions = memory.awaited(platform, |region| serves || region.name != name, at(second));
+            regions.contains(&name)
+        };
+        assert!(!awaited(&platform, true, 0));
+        assert!(awaited(&platform, false, 1) && awaited(&platform, false, 600));
+        assert!(!awaited(&platform, false, 601), "it has had ten minutes");
+        platform.regions[0].cluster = Some(cluster("south"));
+        assert!(awaited(&platform, false, 602), "that is another place");
+        assert!(!awaited(&platform, true, 603));
     }
 
     #[test]

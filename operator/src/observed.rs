@@ -1,25 +1,24 @@
 //! What was seen of the world before anything is decided: plain data, so that every decision is a pure function of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{ResourceExt, core::DynamicObject};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use showrunner_crds::{labels, names, premiere::Premiere};
+use showrunner_crds::{labels, premiere::Premiere};
 
 use crate::{
+    addresses::ingress,
     kind::Kind,
-    validate::{
-        ValidatedPlatform,
-        names::{RegionName, ServiceName},
-    },
+    remote::View,
+    validate::{Region, RemoteCluster, names::RegionName},
 };
 
 /// Objects of one platform that the API server has, by kind and name.
 #[derive(Clone, Debug, Default)]
-pub struct Live(BTreeMap<(Kind, String), DynamicObject>);
+pub struct Live(BTreeMap<(Kind, String), Arc<DynamicObject>>);
 
 impl Live {
     /// Collects what was listed.
@@ -28,7 +27,7 @@ impl Live {
         Self(
             objects
                 .into_iter()
-                .map(|(kind, object)| ((kind, object.name_any()), object))
+                .map(|(kind, object)| ((kind, object.name_any()), Arc::new(object)))
                 .collect(),
         )
     }
@@ -36,7 +35,13 @@ impl Live {
     /// One object.
     #[must_use]
     pub fn get(&self, kind: Kind, name: &str) -> Option<&DynamicObject> {
-        self.0.get(&(kind, name.to_owned()))
+        self.0.get(&(kind, name.to_owned())).map(Arc::as_ref)
+    }
+
+    /// The address that a load balancer has been given.
+    #[must_use]
+    pub fn address(&self, service: &str) -> Option<String> {
+        self.get(Kind::Service, service).and_then(ingress)
     }
 
     /// One object, as its type.
@@ -48,7 +53,7 @@ impl Live {
 
     /// Every object.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &DynamicObject)> {
-        self.0.iter().map(|((kind, _), object)| (*kind, object))
+        self.0.iter().map(|((kind, _), object)| (*kind, object.as_ref()))
     }
 }
 
@@ -57,9 +62,11 @@ impl Live {
 pub struct Observed {
     /// When it was seen.
     pub now: Timestamp,
-    /// Objects rendered earlier.
+    /// Objects rendered earlier, in the platform's own cluster.
     pub live: Live,
-    /// Pods of the platform.
+    /// What is seen of the other clusters that the spec names, or was a moment ago.
+    pub elsewhere: BTreeMap<RemoteCluster, Arc<View>>,
+    /// Pods of the platform, in its own cluster.
     pub pods: Vec<Pod>,
     /// Premieres of the platform.
     pub premieres: Vec<Premiere>,
@@ -67,80 +74,28 @@ pub struct Observed {
     pub conditions: Vec<Condition>,
 }
 
-/// Addresses that load balancers have been given: an IP or a host name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Addresses {
-    /// Of each region's edges.
-    pub edges: BTreeMap<RegionName, String>,
-    /// Of the steering servers.
-    pub steering: Option<String>,
-    /// Of the deployed playback services.
-    pub services: BTreeMap<ServiceName, String>,
-}
-
-impl Addresses {
-    /// Reads the addresses out of the Services there are.
+impl Observed {
+    /// Objects of a cluster; `None` is the platform's own. None where it cannot be seen.
     #[must_use]
-    pub fn read(platform: &ValidatedPlatform, live: &Live) -> Self {
-        let address = |name: &str| live.get(Kind::Service, name).and_then(ingress);
-        Self {
-            edges: platform
-                .regions_with(showrunner_crds::platform::Role::Edge)
-                .filter_map(|region| {
-                    let name = platform.regional(&region.name, showrunner_crds::platform::Role::Edge);
-                    Some((region.name.clone(), address(&name)?))
-                })
-                .collect(),
-            steering: address(&names::steering(platform.name.as_str())),
-            services: platform
-                .deployed_services()
-                .filter_map(|service| {
-                    let name = names::service(platform.name.as_str(), service.name.as_str());
-                    Some((service.name.clone(), address(&name)?))
-                })
-                .collect(),
+    pub fn in_cluster(&self, cluster: Option<&RemoteCluster>) -> Option<&Live> {
+        match cluster {
+            None => Some(&self.live),
+            Some(cluster) => self.elsewhere.get(cluster).map(|view| &view.live),
         }
     }
 
-    /// Base URL that players reach a region at: what the spec says, else the load balancer's address once there is one.
+    /// Objects of the cluster that a region is in. Names are unique within one cluster alone: while a region moves, two have
+    /// objects of its names.
     #[must_use]
-    pub fn edge_url(&self, region: &crate::validate::Region) -> Option<String> {
-        region
-            .public_url
-            .clone()
-            .or_else(|| self.edges.get(&region.name).map(|address| url(address)))
+    pub fn of(&self, region: &Region) -> Option<&Live> {
+        self.in_cluster(region.cluster.as_ref())
     }
 
-    /// Base URL of the steering servers.
-    #[must_use]
-    pub fn steering_url(&self) -> Option<String> {
-        self.steering.as_deref().map(url)
+    /// Pods of the platform, in every cluster.
+    pub fn all_pods(&self) -> impl Iterator<Item = &Pod> {
+        let elsewhere = self.elsewhere.values().flat_map(|view| &view.pods);
+        self.pods.iter().chain(elsewhere)
     }
-
-    /// Base URL of a playback service.
-    #[must_use]
-    pub fn service_url(&self, service: &crate::validate::Service) -> Option<String> {
-        service
-            .url
-            .clone()
-            .or_else(|| self.services.get(&service.name).map(|address| url(address)))
-    }
-}
-
-fn url(address: &str) -> String {
-    if address.contains(':') {
-        return format!("http://[{address}]:{}", names::HTTP_PORT);
-    }
-    format!("http://{address}:{}", names::HTTP_PORT)
-}
-
-/// Read out of the object as it came, like all that is asked for of every region.
-fn ingress(service: &DynamicObject) -> Option<String> {
-    let ingress = &service.data["status"]["loadBalancer"]["ingress"][0];
-    let text = |field: &str| ingress[field].as_str().map(str::to_owned);
-    text("ip")
-        .or_else(|| text("hostname"))
-        .filter(|address| !address.is_empty())
 }
 
 /// How far a workload is, whatever its kind.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, remote::Connector};
 
 /// Settings of [`crate::run`].
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct OperatorOptions {
     pub apply_deadline: Duration,
     /// Time that reading, and writing status, may take.
     pub request_deadline: Duration,
+    /// Time that looking at one other cluster may take: as long as that, at most, one that hangs delays the others.
+    pub cluster_deadline: Duration,
     /// How long changes are gathered before a platform is looked at.
     pub debounce: Duration,
     /// Platforms looked at concurrently.
@@ -27,6 +29,8 @@ pub struct OperatorOptions {
     pub finish_drills: bool,
     /// Where the time of day comes from.
     pub clock: Clock,
+    /// How clients of other clusters are made.
+    pub connector: Connector,
 }
 
 impl Default for OperatorOptions {
@@ -37,11 +41,13 @@ impl Default for OperatorOptions {
             idle_interval: Duration::from_secs(10),
             apply_deadline: Duration::from_secs(15),
             request_deadline: Duration::from_secs(10),
+            cluster_deadline: Duration::from_secs(2),
             debounce: Duration::from_millis(200),
             concurrency: 4,
             instance: None,
             finish_drills: true,
             clock: Clock::System,
+            connector: Connector::default(),
         }
     }
 }

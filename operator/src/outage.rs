@@ -1,12 +1,13 @@
-//! Regions that could not be applied, pure: each waits by itself until it is tried again, so that it costs the others nothing.
+//! Regions that could not be applied and clusters that could not be asked, pure: each waits by itself until it is tried again,
+//! so that it costs the others nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::{backoff, validate::names::RegionName};
+use crate::backoff;
 
-/// A region that failed.
+/// One that failed.
 #[derive(Clone, Debug)]
 struct Outage {
     failures: u32,
@@ -14,38 +15,53 @@ struct Outage {
     why: String,
 }
 
-/// Regions that failed when they were last tried.
-#[derive(Clone, Debug, Default)]
-pub struct Outages(BTreeMap<RegionName, Outage>);
+/// Regions, or clusters, that failed when they were last tried.
+#[derive(Clone, Debug)]
+pub struct Outages<K>(BTreeMap<K, Outage>);
 
-impl Outages {
-    /// Regions that are not tried yet, and why they failed.
+impl<K> Default for Outages<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Outages<K> {
+    /// Those that are not tried yet, and why they failed.
     #[must_use]
-    pub fn waiting(&self, now: Timestamp) -> BTreeMap<RegionName, String> {
+    pub fn waiting(&self, now: Timestamp) -> BTreeMap<K, String> {
         let waiting = self.0.iter().filter(|(_, outage)| now < outage.retry);
         waiting
-            .map(|(region, outage)| (region.clone(), outage.why.clone()))
+            .map(|(place, outage)| (place.clone(), outage.why.clone()))
             .collect()
     }
 
-    /// Regions that failed when they were last tried.
+    /// Those that failed when they were last tried.
     #[must_use]
-    pub fn regions(&self) -> BTreeSet<RegionName> {
+    pub fn failed(&self) -> BTreeSet<K> {
         self.0.keys().cloned().collect()
     }
 
-    /// Takes in what came of a look that began at `seen`: the regions that failed, those that were waiting then among them.
+    /// The same, each with why.
+    #[must_use]
+    pub fn reasons(&self) -> BTreeMap<K, String> {
+        let outages = self.0.iter();
+        outages
+            .map(|(place, outage)| (place.clone(), outage.why.clone()))
+            .collect()
+    }
+
+    /// Takes in what came of a look that began at `seen`: those that failed, those that were waiting then among them.
     /// The others wait from `now` on, for a look at what hangs takes its time. `jitter` is in [0, 1).
     pub fn take(
         &mut self,
         seen: Timestamp,
         now: Timestamp,
-        failed: &BTreeMap<RegionName, String>,
+        failed: &BTreeMap<K, String>,
         mut jitter: impl FnMut() -> f64,
     ) {
-        self.0.retain(|region, _| failed.contains_key(region));
-        for (region, why) in failed {
-            let failures = match self.0.get(region) {
+        self.0.retain(|place, _| failed.contains_key(place));
+        for (place, why) in failed {
+            let failures = match self.0.get(place) {
                 Some(outage) if seen < outage.retry => continue,
                 Some(outage) => outage.failures.saturating_add(1),
                 None => 1,
@@ -54,7 +70,7 @@ impl Outages {
                 .checked_add(backoff::after(failures, jitter()))
                 .unwrap_or(Timestamp::MAX);
             let why = why.clone();
-            self.0.insert(region.clone(), Outage { failures, retry, why });
+            self.0.insert(place.clone(), Outage { failures, retry, why });
         }
     }
 
@@ -68,6 +84,7 @@ impl Outages {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::validate::names::RegionName;
 
     #[test]
     fn a_region_waits_ever_longer_until_it_is_back() {
@@ -82,11 +99,11 @@ mod tests {
             // A look in between does not prolong it.
             outages.take(at(now + wait - 1), at(now + wait - 1), &failed, || 1.0);
             assert!(outages.waiting(at(now + wait)).is_empty(), "after {wait} ms");
-            assert!(outages.regions().contains(&south));
+            assert!(outages.failed().contains(&south));
             now += wait;
         }
         outages.take(at(now), at(now), &BTreeMap::new(), || 1.0);
-        assert!(outages.regions().is_empty());
+        assert!(outages.failed().is_empty());
         outages.take(at(now), at(now), &failed, || 0.0);
         assert!(outages.waiting(at(now + 250)).is_empty(), "it begins anew");
     }

@@ -26,6 +26,12 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         group: "showrunner.dev",
+        resources: &["streamingplatforms"],
+        verbs: &["patch"],
+        reason: "remote: the finalizer of a platform that has objects in other clusters",
+    },
+    Rule {
+        group: "showrunner.dev",
         resources: &["streamingplatforms/status", "premieres/status"],
         verbs: &["patch"],
         reason: "status: what is reported",
@@ -116,11 +122,77 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
+/// What server-side apply and the sweep of orphans take in another cluster, which is looked at and not watched.
+const REMOTE: &[&str] = &["get", "list", "create", "patch", "delete"];
+
+/// Every rule of the kubeconfig's user in a region's own cluster, in one namespace there.
+pub const REMOTE_RULES: &[Rule] = &[
+    Rule {
+        group: "",
+        resources: &["serviceaccounts", "configmaps", "services"],
+        verbs: REMOTE,
+        reason: "apply: identities, configuration, addresses",
+    },
+    Rule {
+        group: "apps",
+        resources: &["statefulsets", "deployments"],
+        verbs: REMOTE,
+        reason: "apply: workloads",
+    },
+    Rule {
+        group: "autoscaling",
+        resources: &["horizontalpodautoscalers"],
+        verbs: REMOTE,
+        reason: "apply: autoscalers of the edges, and the floor under them",
+    },
+    Rule {
+        group: "policy",
+        resources: &["poddisruptionbudgets"],
+        verbs: REMOTE,
+        reason: "apply: disruption budgets",
+    },
+    Rule {
+        group: "networking.k8s.io",
+        resources: &["networkpolicies"],
+        verbs: REMOTE,
+        reason: "apply: who may talk to whom",
+    },
+    Rule {
+        group: "",
+        resources: &["secrets"],
+        verbs: &["get", "create", "delete"],
+        reason: "apply: the signing key, the same as in the platform's own cluster; only where there are playback services",
+    },
+    Rule {
+        group: "",
+        resources: &["pods"],
+        verbs: &["list"],
+        reason: "remote: which pods fail, and which steering servers to ask",
+    },
+    Rule {
+        group: "",
+        resources: &["pods/proxy"],
+        verbs: &["get"],
+        reason: "metering: the audience, from the steering servers",
+    },
+];
+
 /// The rules as a ClusterRole, each under its reason.
 #[must_use]
 pub fn yaml() -> String {
-    let head =
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: showrunner-operator\nrules:\n";
+    rules_yaml("ClusterRole", RULES)
+}
+
+/// The rules in a region's own cluster as a Role, each under its reason.
+#[must_use]
+pub fn remote_yaml() -> String {
+    rules_yaml("Role", REMOTE_RULES)
+}
+
+fn rules_yaml(kind: &str, rules: &[Rule]) -> String {
+    let head = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: showrunner-operator\nrules:\n"
+    );
     let list = |items: &[&str]| {
         items
             .iter()
@@ -128,7 +200,7 @@ pub fn yaml() -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    RULES.iter().fold(head.to_owned(), |text, rule| {
+    rules.iter().fold(head, |text, rule| {
         let Rule {
             group,
             resources,
@@ -177,6 +249,29 @@ mod tests {
             yaml(),
             "run `showrunner-operator rbac` into the chart"
         );
+    }
+
+    /// So is the Role for a region's own cluster.
+    #[test]
+    fn the_chart_has_the_remote_role_too() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../charts/showrunner-operator/files/remote-role.yaml");
+        if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+            std::fs::write(&path, remote_yaml()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            remote_yaml(),
+            "run `showrunner-operator rbac --remote` into the chart"
+        );
+        let rendered = Kind::ALL.map(Kind::api_resource);
+        for resource in rendered {
+            let allowed = REMOTE_RULES
+                .iter()
+                .any(|rule| rule.group == resource.group && rule.resources.contains(&resource.plural.as_str()));
+            assert!(allowed, "{resource:?}");
+        }
+        assert!(!remote_yaml().contains('*'));
     }
 
     #[test]

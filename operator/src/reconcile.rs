@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join;
 use jiff::Timestamp;
 use kube::{
     Client, Resource, ResourceExt,
@@ -19,19 +20,25 @@ use showrunner_crds::platform::{StreamingPlatform, StreamingPlatformStatus};
 use tracing::{debug, info, warn};
 
 use crate::{
-    apply::{Applier, ApplyError},
+    addresses::Addresses,
+    apply::ApplyError,
     backoff,
     build::{Input, build},
     dereference::{DereferenceError, dereference},
     floor::{Demand, floors},
     memory::Memory,
-    metering::ask_audience,
-    observed::{Addresses, Observed},
+    observed::Observed,
     options::OperatorOptions,
     premiere,
+    remote::{
+        Clients,
+        deletion::depart,
+        record::{self, RecordError},
+        round::{Applying, Round},
+    },
     status::{self, Facts, StatusError, Transition},
     topology::Topology,
-    validate::validate,
+    validate::{Region, validate},
 };
 
 /// Memory of a platform that was not looked at for this long is dropped.
@@ -48,6 +55,9 @@ pub enum ReconcileError {
     /// The objects that span regions could not be applied.
     #[error("apply: {0}")]
     Apply(#[from] ApplyError),
+    /// Which clusters have objects could not be written down.
+    #[error("clusters: {0}")]
+    Record(#[from] RecordError),
     /// Status could not be written.
     #[error("update status: {0}")]
     Status(#[from] StatusError),
@@ -59,8 +69,9 @@ pub enum ReconcileError {
 /// What every look shares.
 #[expect(missing_debug_implementations, reason = "a client has no state worth printing")]
 pub struct Context {
-    client: Client,
-    options: OperatorOptions,
+    pub(crate) client: Client,
+    pub(crate) clients: Clients,
+    pub(crate) options: OperatorOptions,
     recorder: Recorder,
     memories: Mutex<HashMap<ObjectRef<StreamingPlatform>, Memory>>,
 }
@@ -69,6 +80,7 @@ impl Context {
     /// A context without memories.
     #[must_use]
     pub fn new(client: Client, options: OperatorOptions) -> Self {
+        let clients = Clients::new(options.connector.clone());
         let reporter = kube::runtime::events::Reporter {
             controller: showrunner_crds::labels::MANAGER.to_owned(),
             instance: options.instance.clone(),
@@ -76,6 +88,7 @@ impl Context {
         let recorder = Recorder::new(client.clone(), reporter);
         Self {
             client,
+            clients,
             options,
             recorder,
             memories: Mutex::default(),
@@ -84,7 +97,7 @@ impl Context {
 
     /// Works on the memory of a platform; never across an await. Of a platform that was deleted and made anew nothing is
     /// remembered: its objects are not those of before.
-    fn remember<T>(&self, platform: &StreamingPlatform, work: impl FnOnce(&mut Memory) -> T) -> T {
+    pub(crate) fn remember<T>(&self, platform: &StreamingPlatform, work: impl FnOnce(&mut Memory) -> T) -> T {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memories.entry(ObjectRef::from_obj(platform)).or_default();
         if memory.uid != platform.uid() {
@@ -106,20 +119,23 @@ impl Context {
 /// Looks at a platform and makes it so.
 pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     if platform.metadata.deletion_timestamp.is_some() {
-        // Whatever holds it back is not ours: we set no finalizer.
-        return Ok(Action::await_change());
+        return depart(&platform, &context).await;
     }
     let Context { client, options, .. } = &*context;
-    let observed = dereference(client, &platform, options.request_deadline, &options.clock).await?;
     let validated = match validate(&platform) {
         Ok(validated) => validated,
         Err(error) => {
             let generation = platform.metadata.generation.unwrap_or(0);
-            let status = status::refused(&error, platform.status.as_ref(), generation, observed.now);
+            let status = status::refused(&error, platform.status.as_ref(), generation, options.clock.now());
             write_status(&context, &platform, &status).await?;
             return Ok(Action::await_change());
         }
     };
+    let mut clusters = Round::of(&platform, &context);
+    let home = dereference(client, &platform, options.request_deadline, &options.clock);
+    let (observed, sight) = join(home, clusters.look(&context, &platform, clusters.first())).await;
+    let mut observed = observed?;
+    clusters.take(sight);
 
     let needs_key = validated.deployed_services().next().is_some();
     let look = context.remember(&platform, |memory| {
@@ -133,14 +149,16 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
     });
     let (ask, ensure_secret) = look;
     let answers = match ask {
-        Some(quiet) => Some(ask_audience(client, &observed.pods, &quiet).await),
+        Some(quiet) => Some(clusters.ask_audience(client, &observed.pods, &quiet).await),
         None => None,
     };
-    let addresses = Addresses::read(&validated, &observed.live);
-    let unavailable = status::unavailable(&validated, &observed.live);
+    observed.elsewhere = context.remember(&platform, |memory| clusters.views(memory));
+    let recorded = platform.status.as_ref().map_or(&[][..], |status| &status.clusters);
+    let addresses = Addresses::read(&validated, &observed, recorded);
+    let unavailable = status::unavailable(&validated, &observed);
     let premieres = observed.premieres.iter();
     let announced: Vec<_> = premieres.map(|premiere| premiere::announced(&premiere.spec)).collect();
-    let (audience, floors, fixed, outages) = context.remember(&platform, |memory| {
+    let (audience, floors, fixed, outages, awaited) = context.remember(&platform, |memory| {
         memory.reports.take(observed.now, answers);
         let audience = memory.reports.audience(&validated, observed.now);
         let demand = Demand {
@@ -149,9 +167,12 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
             unavailable: &unavailable,
             now: observed.now,
         };
-        let held = memory.hold(&validated, &observed.live, observed.now, floors(&validated, &demand));
-        let fixed = memory.fixed(&validated, &observed.live, observed.now);
-        (audience, held, fixed, memory.outages.clone())
+        let live = |region: &Region| observed.of(region);
+        let held = memory.hold(&validated, live, observed.now, floors(&validated, &demand));
+        let fixed = memory.fixed(&validated, live, observed.now);
+        let serves = |region: &Region| status::serves(&validated, &observed, region);
+        let awaited = memory.awaited(&validated, serves, observed.now);
+        (audience, held, fixed, memory.outages.clone(), awaited)
     });
 
     let prepared = build(Input {
@@ -160,18 +181,28 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         floors: &floors,
         fixed: &fixed,
     });
-    let applier = Applier {
-        client,
-        platform: &validated,
-        live: &observed.live,
-        deadline: options.apply_deadline,
-        ensure_secret,
-        waiting: &outages.waiting(observed.now),
-        failed_before: &outages.regions(),
+    let forget_key = || context.remember(&platform, Memory::forget_secret);
+    let registered = clusters.register(&context, &platform).await;
+    registered.inspect_err(|_| forget_key())?;
+    let applying = Applying {
+        context: &context,
+        platform: &platform,
+        validated: &validated,
+        observed: &observed,
+        round: &clusters,
+        outages: &outages,
+        awaited: &awaited,
     };
-    let applied = applier.apply(prepared).await.inspect_err(|_| {
-        context.remember(&platform, Memory::forget_secret);
-    })?;
+    // Whether a cluster that failed is back is found out beside: nothing waits for that but the end of this look.
+    let (applied, again) = join(
+        applying.everywhere(prepared, ensure_secret),
+        clusters.look(&context, &platform, clusters.again()),
+    )
+    .await;
+    let mut applied = applied.inspect_err(|_| forget_key())?;
+    let is_back = clusters.take_again(again, &validated, &mut applied);
+    let all_is_well = applied.failures().is_empty();
+    let leaving = clusters.leave(&context, &platform, all_is_well, &awaited).await;
     // Where nothing could be applied, the platform waits as after any failure; a region that failed waits by itself. At once:
     // what is written after this may fail, and the outage is none the less.
     let nowhere = validated
@@ -179,13 +210,14 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         .iter()
         .all(|region| applied.failures().contains_key(&region.name));
     context.remember(&platform, |memory| {
+        let now = options.clock.now();
+        clusters.remember(memory, now, &leaving);
         if nowhere {
             memory.outages.clear();
+            memory.clusters.clear();
         } else {
-            let now = options.clock.now();
-            memory
-                .outages
-                .take(observed.now, now, applied.failures(), fastrand::f64);
+            let failures = clusters.by_themselves(&validated, applied.failures());
+            memory.outages.take(observed.now, now, &failures, fastrand::f64);
         }
     });
     let topology = Topology::of(&validated);
@@ -197,8 +229,13 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         audience: &audience,
         floors: &floors,
         topology: &topology,
+        unseen: &clusters.sight.unseen,
+        leaving: &leaving,
     });
     write_status(&context, &platform, &status).await?;
+    if leaving.is_empty() && clusters.wanted.is_empty() && record::is_held(&platform) {
+        record::release(client, &platform, options.request_deadline).await?;
+    }
     for premiere in &observed.premieres {
         let phase = premiere::phase(&premiere.spec, observed.now);
         in_time(&context, status::update_premiere(client, premiere, phase)).await?;
@@ -209,6 +246,9 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         return Ok(Action::requeue(wait_after_failure(&context, &platform)));
     }
     context.remember(&platform, |memory| memory.failures = 0);
+    if is_back {
+        return Ok(Action::requeue(options.debounce));
+    }
     let raised = floors
         .values()
         .any(|floor| floor.replicas > validated.edge.autoscaling.min);
@@ -240,7 +280,7 @@ pub fn on_error(platform: &StreamingPlatform, error: &ReconcileError, context: &
     Action::requeue(wait)
 }
 
-fn wait_after_failure(context: &Context, platform: &StreamingPlatform) -> Duration {
+pub(crate) fn wait_after_failure(context: &Context, platform: &StreamingPlatform) -> Duration {
     let failures = context.remember(platform, |memory| {
         memory.failures = memory.failures.saturating_add(1);
         memory.failures
@@ -258,7 +298,7 @@ async fn in_time<T>(
     Ok(written.map_err(|_| ReconcileError::StatusDeadline(deadline))??)
 }
 
-async fn write_status(
+pub(crate) async fn write_status(
     context: &Context,
     platform: &StreamingPlatform,
     status: &StreamingPlatformStatus,

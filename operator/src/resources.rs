@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::Value;
 use showrunner_crds::platform::Role;
 
-use crate::{kind::Kind, validate::names::RegionName};
+use crate::{
+    kind::Kind,
+    validate::{RemoteCluster, names::RegionName},
+};
 
 /// State of [`Resources`]: rendered, not sent.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,10 @@ pub struct Object {
     pub region: Option<RegionName>,
     /// Role it serves.
     pub role: Role,
+    /// Cluster it goes to; `None` is the platform's own.
+    pub cluster: Option<RemoteCluster>,
+    /// Not sent yet, because what it names has no address yet. One that is there already is left as it is.
+    pub withheld: bool,
     /// The object.
     pub body: Value,
 }
@@ -46,6 +53,8 @@ impl Object {
             name,
             region: region.cloned(),
             role,
+            cluster: None,
+            withheld: false,
             body,
         }
     }
@@ -68,18 +77,37 @@ impl<S> Resources<S> {
 }
 
 impl Resources<Prepared> {
-    /// Rendered objects, ordered by stage, then by role as the topology orders them, then by name.
+    /// Rendered objects, ordered by cluster, then by stage, by role as the topology orders them, and by name.
     #[must_use]
     pub fn new(mut objects: Vec<Object>, roles: &[Role]) -> Self {
         let place = |role: Role| roles.iter().position(|&other| other == role).unwrap_or(roles.len());
         objects.sort_by(|a, b| {
-            (a.kind.stage(), place(a.role), a.kind, &a.name).cmp(&(b.kind.stage(), place(b.role), b.kind, &b.name))
+            let key = |object: &Object| (object.kind.stage(), place(object.role), object.kind);
+            (&a.cluster, key(a), &a.name).cmp(&(&b.cluster, key(b), &b.name))
         });
         Self {
             objects,
             failures: BTreeMap::new(),
             state: PhantomData,
         }
+    }
+
+    /// Those of each cluster by themselves; `None` is the platform's own, which is always among them.
+    #[must_use]
+    pub fn by_cluster(self) -> BTreeMap<Option<RemoteCluster>, Self> {
+        let mut clusters: BTreeMap<_, Vec<Object>> = [(None, Vec::new())].into();
+        for object in self.objects {
+            clusters.entry(object.cluster.clone()).or_default().push(object);
+        }
+        let own = |(cluster, objects)| {
+            let resources = Self {
+                objects,
+                failures: BTreeMap::new(),
+                state: PhantomData,
+            };
+            (cluster, resources)
+        };
+        clusters.into_iter().map(own).collect()
     }
 
     /// What they become once sent; `failures` names the regions that could not be.
@@ -94,6 +122,28 @@ impl Resources<Prepared> {
 }
 
 impl Resources<Applied> {
+    /// Those of all clusters together.
+    #[must_use]
+    pub fn together(clusters: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self {
+            objects: Vec::new(),
+            failures: BTreeMap::new(),
+            state: PhantomData,
+        };
+        for cluster in clusters {
+            all.objects.extend(cluster.objects);
+            all.failures.extend(cluster.failures);
+        }
+        all
+    }
+
+    /// Tells better why a region could not be applied.
+    pub fn explain(&mut self, region: &RegionName, why: &str) {
+        if let Some(told) = self.failures.get_mut(region) {
+            why.clone_into(told);
+        }
+    }
+
     /// Regions that could not be applied, and why.
     pub const fn failures(&self) -> &BTreeMap<RegionName, String> {
         &self.failures

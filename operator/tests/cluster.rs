@@ -76,10 +76,7 @@ async fn a_platform_converges_and_says_so() {
 #[tokio::test]
 async fn the_next_look_writes_nothing() {
     let cluster = Cluster::with_cinema().await;
-    cluster.look().await.unwrap();
-    cluster.give_addresses().await;
-    cluster.everything_runs().await;
-    cluster.look().await.unwrap();
+    cluster.settle().await;
     let settled = cluster.server.revision();
     cluster.look().await.unwrap();
     assert_eq!(cluster.server.revision(), settled);
@@ -272,26 +269,34 @@ async fn the_signing_key_is_made_once() {
     let mut cluster = Cluster::with_cinema().await;
     cluster.look().await.unwrap();
     let key = async || {
-        cluster
-            .api::<Secret>()
-            .get("cinema-signing-key")
-            .await
-            .unwrap()
-            .data
-            .unwrap()
+        let secrets = cluster.api::<Secret>();
+        secrets.get("cinema-signing-key").await.unwrap().data.unwrap()
     };
     let first = key().await;
     assert_eq!(first["signing.key"].0.len(), 64);
-    cluster.restart_operator();
+    // It stays with its platform: tokens hold when services come back.
+    cluster.change(json!({ "spec": { "services": [] } })).await;
     cluster.look().await.unwrap();
-    let again = cluster
-        .api::<Secret>()
-        .get("cinema-signing-key")
-        .await
-        .unwrap()
-        .data
-        .unwrap();
-    assert_eq!(first, again);
+    assert_eq!(key().await, first);
+    cluster.restart_operator();
+    cluster
+        .change(json!({ "spec": { "services": cinema().spec.services } }))
+        .await;
+    cluster.look().await.unwrap();
+    let again = cluster.api::<Secret>().get("cinema-signing-key").await.unwrap();
+    assert_eq!(again.data.unwrap(), first);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_asked_for_leaves_the_status() {
+    let cluster = Cluster::with_cinema().await;
+    cluster.settle().await;
+    let services = async || cluster.platform().await.status.unwrap().endpoints.services.len();
+    assert_eq!(services().await, 1);
+    cluster.change(json!({ "spec": { "services": [] } })).await;
+    cluster.look().await.unwrap();
+    cluster.look().await.unwrap();
+    assert_eq!(services().await, 0);
 }
 
 #[tokio::test]

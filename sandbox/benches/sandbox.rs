@@ -1,6 +1,8 @@
 //! How fast the sandbox starts, answers and replaces a pod: `cargo bench -p showrunner-sandbox --bench sandbox`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,16 +12,19 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use showrunner_bench_support::books::{machine, median, percentile};
-use showrunner_bench_support::process::resident;
-use showrunner_sandbox::{ImageTable, NodeConfig, Sandbox, SandboxConfig};
+use showrunner_bench_support::process::{resident, resident_of};
+use showrunner_sandbox::real::Assets;
+use showrunner_sandbox::{ControlPlane, ImageTable, NodeConfig, Sandbox, SandboxConfig};
 
 const STARTS: usize = 5;
+/// Kubernetes' own takes seconds.
+const REAL_STARTS: usize = 3;
 const NODES: usize = 3;
 const GETS: usize = 20_000;
 const DELETES: usize = 30;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() {
     if showrunner_bench_support::is_test() {
@@ -33,20 +38,21 @@ fn main() {
 }
 
 async fn measure() {
-    let before = resident();
-    let (mut answering, mut nodes_ready) = (Vec::new(), Vec::new());
-    for _ in 0..STARTS {
-        let (sandbox, answered, ready) = start().await;
-        answering.push(answered);
-        nodes_ready.push(ready);
-        sandbox.stop().await.unwrap();
-    }
-    let (sandbox, ..) = start().await;
-    let idle = resident().saturating_sub(before) as f64 / 1e6;
-    println!("Start, median of {STARTS} (milliseconds):");
-    println!("  API server answers over HTTP   {:>8.1}", median(&answering));
-    println!("  {NODES} nodes Ready                  {:>8.1}", median(&nodes_ready));
-    println!("Resident memory of an idle sandbox with {NODES} nodes, over the process without one: {idle:.1} MB");
+    let embedded = starts(&ControlPlane::Embedded, STARTS).await;
+    embedded.print("embedded");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let real = match Assets::find(workspace) {
+        Ok(assets) => {
+            let real = starts(&ControlPlane::Real(assets), REAL_STARTS).await;
+            real.print("Kubernetes' own");
+            Some(real)
+        }
+        Err(error) => {
+            println!("Kubernetes' own control plane is not there: {error}");
+            None
+        }
+    };
+    let (sandbox, ..) = start(&ControlPlane::Embedded).await;
 
     let in_process = gets(sandbox.client()).await;
     let config = kube::Config::new(format!("http://{}", sandbox.address()).parse().unwrap());
@@ -83,9 +89,8 @@ async fn measure() {
     machine(
         "sandbox",
         &json!({
-            "answersMs": median(&answering),
-            "nodesReadyMs": median(&nodes_ready),
-            "idleMegabytes": idle,
+            "embedded": embedded.figures(),
+            "real": real.as_ref().map(Starts::figures),
             "getUsP50": percentile(&in_process, 50.0),
             "getUsP99": percentile(&in_process, 99.0),
             "getHttpUsP50": percentile(&over_http, 50.0),
@@ -98,18 +103,87 @@ async fn measure() {
     );
 }
 
-/// A sandbox with nodes; milliseconds until it answered over HTTP, and until every node was Ready.
-async fn start() -> (Sandbox, f64, f64) {
+/// How a control plane started, several times.
+struct Starts {
+    /// Milliseconds until the sandbox was there.
+    started: Vec<f64>,
+    /// Milliseconds until every node was Ready.
+    nodes_ready: Vec<f64>,
+    /// Megabytes of an idle one with nodes, the last: what this process has more than before, and its children.
+    idle: f64,
+}
+
+impl Starts {
+    fn print(&self, plane: &str) {
+        let count = self.started.len();
+        println!("Start of the {plane} control plane, median of {count} (milliseconds):");
+        println!("  it answers over the network    {:>8.1}", median(&self.started));
+        println!(
+            "  {NODES} nodes Ready                  {:>8.1}",
+            median(&self.nodes_ready)
+        );
+        println!(
+            "  resident memory of an idle sandbox, over this process without one: {:.1} MB",
+            self.idle
+        );
+    }
+
+    fn figures(&self) -> Value {
+        json!({
+            "answersMs": median(&self.started),
+            "nodesReadyMs": median(&self.nodes_ready),
+            "idleMegabytes": self.idle,
+        })
+    }
+}
+
+/// Starts and stops a control plane so many times.
+async fn starts(plane: &ControlPlane, count: usize) -> Starts {
+    let before = resident();
+    let mut starts = Starts {
+        started: Vec::new(),
+        nodes_ready: Vec::new(),
+        idle: 0.0,
+    };
+    for _ in 0..count {
+        let (sandbox, started, ready) = start(plane).await;
+        starts.started.push(started);
+        starts.nodes_ready.push(ready);
+        let own = resident().saturating_sub(before);
+        starts.idle = (own + resident_of_children(sandbox.root())) as f64 / 1e6;
+        sandbox.stop().await.unwrap();
+    }
+    starts
+}
+
+/// Bytes that processes have resident whose command line names `root`.
+fn resident_of_children(root: &Path) -> u64 {
+    let root = root.display().to_string();
+    let of = |process: &Path| {
+        let command = fs::read(process.join("cmdline")).ok()?;
+        let ours = String::from_utf8_lossy(&command).contains(&root);
+        resident_of(process.file_name()?.to_str()?.parse().ok()?).filter(|_| ours)
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|process| of(&process.path())).sum()
+}
+
+/// A sandbox with nodes; milliseconds until it answered over the network, and until every node was Ready.
+async fn start(plane: &ControlPlane) -> (Sandbox, f64, f64) {
     let root = std::env::temp_dir().join(format!("showrunner-bench-{}", std::process::id()));
     let images = ImageTable::default().with("sleep", ["sleep"]);
     let mut config = SandboxConfig::new(root, images);
+    config.control_plane = plane.clone();
     config.nodes = (0..NODES)
         .map(|index| NodeConfig::new(format!("node-{index}")))
         .collect();
     let began = Instant::now();
     let sandbox = Sandbox::start(config).await.unwrap();
-    let outside = kube::Config::new(format!("http://{}", sandbox.address()).parse().unwrap());
-    Client::try_from(outside).unwrap().apiserver_version().await.unwrap();
+    if *plane == ControlPlane::Embedded {
+        // The client of Kubernetes' own goes over the network anyway, and it was waited for.
+        let outside = kube::Config::new(format!("http://{}", sandbox.address()).parse().unwrap());
+        Client::try_from(outside).unwrap().apiserver_version().await.unwrap();
+    }
     let answered = began.elapsed();
     let nodes: Api<Node> = Api::all(sandbox.client());
     let ready = |node: &Node| {

@@ -53,7 +53,10 @@ impl Plane {
     pub(crate) async fn start(config: &SandboxConfig) -> Result<Self, SandboxError> {
         let server = match &config.control_plane {
             ControlPlane::Embedded => {
-                let api = ApiServer::new(ApiServerConfig::default());
+                let api = ApiServer::new(ApiServerConfig {
+                    lost_node_toleration: config.controllers.default_toleration,
+                    ..ApiServerConfig::default()
+                });
                 let listening = api.listen(config.listen).await.map_err(SandboxError::io(format!(
                     "the API server cannot listen on {}",
                     config.listen

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod tree;
+pub(crate) mod up;
 
 use std::{
     path::{Path, PathBuf},

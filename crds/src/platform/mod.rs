@@ -2,6 +2,7 @@
 
 mod channel;
 mod input;
+pub(crate) mod interconnect;
 mod region;
 mod role;
 mod service;
@@ -16,12 +17,13 @@ use serde::{Deserialize, Serialize};
 
 pub use channel::{Audio, Channel, Rung};
 pub use input::Input;
-pub use region::{Placement, Region};
+pub use interconnect::Interconnect;
+pub use region::{KubeconfigSecretRef, Placement, Region, RegionCluster};
 pub use role::Role;
 pub use service::{CircuitBreaker, ServiceDependency, ServiceKind};
 pub use status::{
-    ChannelEndpoint, ConditionType, EdgeCapacity, RegionState, RegionStatus, RoleStatus, ServiceEndpoint,
-    StatusEndpoints, StreamingPlatformStatus,
+    ChannelEndpoint, ClusterAddress, ClusterStatus, ConditionType, EdgeCapacity, RegionState, RegionStatus, RoleStatus,
+    ServiceEndpoint, StatusEndpoints, StreamingPlatformStatus,
 };
 pub use tier::{Autoscaling, Edge, Encoder, Freshness, Origin, Probe, PushTo, Shield, Steering};
 
@@ -57,6 +59,9 @@ pub struct StreamingPlatformSpec {
     /// Where it is served from. At least one.
     #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub regions: Vec<Region>,
+    /// How the clusters of regions reach one another, where regions are in several.
+    #[serde(default, skip_serializing_if = "Interconnect::is_default")]
+    pub interconnect: Interconnect,
     /// The encoders of every channel.
     #[serde(default)]
     pub encoder: Encoder,

@@ -31,6 +31,35 @@ pub struct Region {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub public_url: Option<String>,
+    /// The cluster it runs in, where that is another than the platform's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<RegionCluster>,
+}
+
+/// A cluster of a region's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegionCluster {
+    /// The Secret with the kubeconfig, in the platform's namespace. Keys and certificates stand in the kubeconfig itself: it
+    /// may name neither files nor commands.
+    pub kubeconfig_secret_ref: KubeconfigSecretRef,
+    /// Namespace in that cluster; the platform's where absent. It has to be there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), pattern(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+}
+
+/// Where a kubeconfig is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubeconfigSecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), pattern(r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Key in the Secret.
+    #[serde(default = "default_key")]
+    #[schemars(length(min = 1, max = 253), pattern(r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
 }
 
 /// Where a region's pods run.
@@ -48,4 +77,8 @@ fn all_roles() -> Vec<Role> {
 
 fn default_weight() -> u32 {
     100
+}
+
+fn default_key() -> String {
+    "kubeconfig".to_owned()
 }

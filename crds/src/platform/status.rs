@@ -30,6 +30,39 @@ pub struct StreamingPlatformStatus {
     /// Where to play and whom to ask.
     #[serde(default)]
     pub endpoints: StatusEndpoints,
+    /// Clusters other than the platform's own that have, or may have, objects of it: deletion waits for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["secretName", "key", "namespace"]))]
+    pub clusters: Vec<ClusterStatus>,
+}
+
+/// Another cluster that has objects of the platform.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// The Secret with its kubeconfig.
+    pub secret_name: String,
+    /// Key in the Secret.
+    pub key: String,
+    /// Namespace in that cluster.
+    pub namespace: String,
+    /// Load balancers there, as they were last seen: other clusters go by them while this one cannot be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"]))]
+    pub addresses: Vec<ClusterAddress>,
+    /// Why it cannot be reached, or cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Address of a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterAddress {
+    /// Name of the Service.
+    pub service: String,
+    /// IP or host name.
+    pub address: String,
 }
 
 /// Types of the conditions.

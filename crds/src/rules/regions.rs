@@ -84,6 +84,18 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
     },
     Rule {
         at: "spec",
+        cluster: Cel("!self.regions.exists(r, has(r.cluster)) || \
+              has(self.interconnect) && has(self.interconnect.sourceRanges) && size(self.interconnect.sourceRanges) > 0"),
+        message: "a region with a cluster of its own needs interconnect.sourceRanges: whom origins and shields let in from \
+                  other clusters",
+        check: |platform| {
+            let apart = platform.spec.regions.iter().any(|region| region.cluster.is_some());
+            let stated = !platform.spec.interconnect.source_ranges.is_empty();
+            unless(!apart || stated, "spec.interconnect.sourceRanges")
+        },
+    },
+    Rule {
+        at: "spec",
         cluster: Cel("self.resilience.regionsToLose < self.regions.filter(r, 'edge' in r.roles).size()"),
         message: "resilience.regionsToLose must be less than the number of regions with edges",
         check: |platform| {

@@ -417,8 +417,11 @@ fn root_schema(schema: &Value) -> Value {
     })
 }
 
+/// The place after some text. Lines end as the parser's do, also by a carriage return alone (YAML 1.2, section 5.4).
 fn place_of(before: &[u8]) -> Place {
-    let text = String::from_utf8_lossy(before);
+    let text = String::from_utf8_lossy(before)
+        .replace("\r\n", "\n")
+        .replace('\r', "\n");
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     Place {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::duration;
+use crate::{duration, platform::interconnect};
 
 /// The simplest value that satisfies a schema: its default, or the least that is required.
 pub(super) fn stand_in(schema: &Value) -> Value {
@@ -46,6 +46,9 @@ fn text(schema: &Value) -> String {
     }
     if schema["pattern"] == duration::PATTERN {
         return "1s".into();
+    }
+    if schema["pattern"] == interconnect::RANGE {
+        return "0.0.0.0/32".into();
     }
     if schema["format"] == "date-time" {
         return "2000-01-01T00:00:00Z".into();

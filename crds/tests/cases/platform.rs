@@ -124,6 +124,34 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         case(
             platform(),
+            |p| p["spec"]["regions"][1]["cluster"] = json!({"kubeconfigSecretRef": {"name": "us"}}),
+            &[(
+                "spec.interconnect.sourceRanges",
+                "a region with a cluster of its own needs interconnect.sourceRanges",
+            )],
+        ),
+        case(
+            platform(),
+            |p| {
+                p["spec"]["regions"][1]["cluster"] = json!({"kubeconfigSecretRef": {"name": "us"}});
+                p["spec"]["interconnect"] = json!({"sourceRanges": []});
+            },
+            &[(
+                "spec.interconnect.sourceRanges",
+                "a region with a cluster of its own needs interconnect.sourceRanges",
+            )],
+        ),
+        case(
+            platform(),
+            |p| {
+                p["spec"]["regions"][1]["cluster"] =
+                    json!({"kubeconfigSecretRef": {"name": "us.east", "key": "config"}, "namespace": "live"});
+                p["spec"]["interconnect"] = json!({"sourceRanges": ["10.0.0.0/8", "2001:db8::/32"]});
+            },
+            &[],
+        ),
+        case(
+            platform(),
             |p| p["spec"]["regions"][2]["roles"] = json!(["edge", "edge"]),
             &[("spec.regions[2].roles", "a role can be stated once")],
         ),

@@ -24,6 +24,8 @@ pub struct Glimpse {
     pub buffered: Duration,
     /// Media shown so far.
     pub played: Duration,
+    /// What the line is held to carry, in bit/s.
+    pub estimate: u64,
 }
 
 /// A session from pressing play to leaving.
@@ -68,6 +70,7 @@ pub async fn watch_alone(
                 state: player.state(),
                 buffered: player.buffered(),
                 played: player.clock().played(),
+                estimate: player.estimate(),
             });
             look += every;
         }

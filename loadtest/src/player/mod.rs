@@ -13,6 +13,7 @@ mod machine;
 mod memo;
 mod playback;
 mod playlist;
+mod reload;
 mod services;
 mod settings;
 mod steering;

@@ -232,6 +232,12 @@ impl MediaPlaylist {
                 // The parser leaves 0 where it could not read the number.
                 .filter(|duration| !duration.is_zero() && *duration <= MAX_SEGMENT)
                 .ok_or(PlaylistError::Syntax("EXTINF out of range"))?;
+            // The parser takes what is left of a line for one: a comment without an end of line, or what follows a second
+            // comma. A line that begins with # is none (RFC 8216, section 4.1), and none has control characters (RFC 3986).
+            let uri = &segment.uri;
+            if uri.is_empty() || uri.starts_with(['#', ',']) || uri.contains(char::is_control) {
+                return Err(PlaylistError::Syntax("EXTINF without a URI"));
+            }
             segments.push(Segment {
                 sequence: parsed.media_sequence.saturating_add(index as u64),
                 duration,
@@ -317,6 +323,17 @@ http://west:8080/live/one/360p/index.m3u8
         let steering = playlist.steering.unwrap();
         assert_eq!(steering.server.as_str(), "http://steer:8080/steer/one?x=1,2");
         assert_eq!(steering.pathway.as_deref(), Some("west"));
+    }
+
+    #[test]
+    fn a_comment_is_no_uri() {
+        let media = |lines: &str| format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n{lines}");
+        let refused = Err(PlaylistError::Syntax("EXTINF without a URI"));
+        assert_eq!(MediaPlaylist::parse(media("#cut sh").as_bytes()), refused);
+        assert_eq!(MediaPlaylist::parse(media("seg\u{18}_1.m4s\n").as_bytes()), refused);
+        let found = include_str!("../../fuzz/seeds/playlist/comma-before-uri").replace('\u{18}', "");
+        assert_eq!(MediaPlaylist::parse(found.as_bytes()), refused);
+        assert!(MediaPlaylist::parse(media("#whole\nseg_1.m4s\n").as_bytes()).is_ok());
     }
 
     #[test]

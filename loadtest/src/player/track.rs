@@ -8,6 +8,7 @@ use url::Url;
 use super::freshness::Freshness;
 use super::init::Init;
 use super::job::Job;
+use super::reload::Reload;
 use super::{MediaPlaylist, Segment};
 
 /// A playlist whose end went back by more than this many segments has started its numbering over.
@@ -36,6 +37,8 @@ pub(super) struct Track {
     target: Duration,
     ended: bool,
     edges: Option<(u64, u64)>,
+    /// The schedules of playlists that were played before.
+    reload: Reload,
     /// Sequence number to append next; `None` before the start is chosen.
     pub next: Option<u64>,
     /// The first one ever.
@@ -66,6 +69,7 @@ impl Track {
             target: Duration::from_secs(2),
             ended: false,
             edges: None,
+            reload: Reload::default(),
             next: None,
             origin: None,
             buffered: Duration::ZERO,
@@ -79,11 +83,13 @@ impl Track {
     }
 
     /// Plays on from another playlist: another rung or pathway. Position and buffer stay.
-    pub(super) fn load(&mut self, uri: Arc<Url>) {
-        self.uri = uri;
+    pub(super) fn load(&mut self, uri: Arc<Url>, now: Duration) {
+        let left = std::mem::replace(&mut self.uri, uri);
         self.base = None;
         self.list = None;
-        self.edges = None;
+        // One that is on its way was due just now.
+        let due = self.playlist.at.unwrap_or(now);
+        self.edges = self.reload.turn(left, self.edges, due, &self.uri);
     }
 
     /// A playlist arrived that was asked for at `begun`.
@@ -98,7 +104,7 @@ impl Track {
         self.playlist.succeeded();
         let Some(last) = playlist.last() else {
             // Nothing published yet.
-            self.playlist.at = Some((begun + playlist.target / 2).max(now));
+            self.playlist.at = Some(self.reload.next(playlist.target, false, begun, now));
             return News::default();
         };
         let changed = self.edges != Some((playlist.first, last));
@@ -111,10 +117,8 @@ impl Track {
         self.target = playlist.target;
         self.ended = playlist.ended;
         let gap = self.freshness.note(last, now, restarted);
-        // RFC 8216, 6.3.4: a target duration after it changed, half of one if it did not.
-        let wait = if changed { playlist.target } else { playlist.target / 2 };
-        // Late already: now, and the ones that were missed meanwhile are not made up for.
-        self.playlist.at = (!playlist.ended).then_some((begun + wait).max(now));
+        let reload = self.reload.next(playlist.target, changed, begun, now);
+        self.playlist.at = (!playlist.ended).then_some(reload);
 
         let mut skipped = Duration::ZERO;
         let start = |playlist: &MediaPlaylist| playlist.live_start(playlist.target * sync.durations).unwrap_or(last);

@@ -24,12 +24,21 @@ use showrunner_loadtest::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::Mutex,
     task::JoinSet,
 };
 
 const NAMESPACE: &str = "cinema";
 const DRILLS: &str = "/apis/showrunner.dev/v1alpha1/namespaces/cinema/drills";
 const CHAOS: &str = "/apis/chaos-mesh.org/v1alpha1/namespaces/cinema";
+/// goose takes one audience at a time in a process.
+pub static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// Everything is as it should be.
+pub const WELL: Behaviour = Behaviour {
+    ready: true,
+    others_ready: 1,
+    lets_go: true,
+};
 /// How often the stand-in for Chaos Mesh looks.
 const TICK: Duration = Duration::from_millis(20);
 

@@ -64,6 +64,8 @@ mod tests {
             name: "d".into(),
             region: None,
             role: Role::Edge,
+            cluster: None,
+            withheld: false,
             body,
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use kube::{ResourceExt, core::DynamicObject};
-use showrunner_crds::labels;
 
+use super::claim::Claim;
 use crate::{kind::Kind, observed::Live, resources::Object};
 
-/// Objects of ours that are not among the rendered ones.
-pub(super) fn orphans<'a>(live: &'a Live, rendered: &[Object], owner: &str) -> Vec<(Kind, &'a DynamicObject)> {
+/// Objects of ours that are not among the rendered ones, kind after kind in the order in which they are applied.
+pub(crate) fn orphans<'a>(live: &'a Live, rendered: &[Object], claim: &Claim) -> Vec<(Kind, &'a DynamicObject)> {
     let wanted: BTreeSet<(Kind, &str)> = rendered
         .iter()
         .map(|object| (object.kind, object.name.as_str()))
@@ -16,21 +16,8 @@ pub(super) fn orphans<'a>(live: &'a Live, rendered: &[Object], owner: &str) -> V
     live.iter()
         .filter(|(kind, object)| !wanted.contains(&(*kind, object.name_any().as_str())))
         .filter(|(_, object)| object.metadata.deletion_timestamp.is_none())
-        .filter(|(_, object)| is_ours(object, owner))
+        .filter(|(_, object)| claim.holds(*object))
         .collect()
-}
-
-/// Whether an object is labelled as ours and controlled by the platform with this UID.
-#[must_use]
-pub(super) fn is_ours(object: &DynamicObject, owner: &str) -> bool {
-    object
-        .labels()
-        .get(labels::APP_MANAGED_BY)
-        .is_some_and(|manager| manager == labels::MANAGER)
-        && object
-            .owner_references()
-            .iter()
-            .any(|reference| reference.controller == Some(true) && reference.uid == owner)
 }
 
 #[cfg(test)]
@@ -70,9 +57,11 @@ mod tests {
             name: "wanted".into(),
             region: None,
             role: Role::Edge,
+            cluster: None,
+            withheld: false,
             body: json!({}),
         }];
-        let names: Vec<String> = orphans(&live, &rendered, "u")
+        let names: Vec<String> = orphans(&live, &rendered, &Claim::Owner("u".to_owned()))
             .iter()
             .map(|(_, object)| object.name_any())
             .collect();

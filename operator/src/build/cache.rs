@@ -18,6 +18,7 @@ use super::{
     vcl::{self, CacheConfig, CacheTier},
 };
 use crate::{
+    addresses::Addresses,
     kind::Kind,
     resources::Object,
     validate::{
@@ -36,16 +37,16 @@ const DRAIN_MARKER: &str = "/run/showrunner/drain";
 const OVERHEAD: u32 = 160;
 
 /// The cache in front of the origins: its own region's first, then every other's.
-pub(super) fn shield(platform: &ValidatedPlatform, region: &Region) -> Vec<Object> {
+pub(super) fn shield(platform: &ValidatedPlatform, region: &Region, addresses: &Addresses) -> Vec<Object> {
     let tier = &platform.shield;
     Cache {
         tier: CacheTier::Shield,
         role: Role::Shield,
-        upstreams: origins(platform, region),
+        upstreams: origins(platform, region, addresses),
         replicas: Some(tier.replicas),
         storage: tier.cache,
         cpu: tier.cpu,
-        reach: Reach::Cluster,
+        reach: Reach::within(platform),
         egress: None,
         drain_seconds: 2,
     }
@@ -53,13 +54,18 @@ pub(super) fn shield(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
 }
 
 /// The cache that viewers talk to. Its replicas are left out where they are the autoscaler's.
-pub(super) fn edge(platform: &ValidatedPlatform, region: &Region, replicas: Option<Replicas>) -> Vec<Object> {
+pub(super) fn edge(
+    platform: &ValidatedPlatform,
+    region: &Region,
+    replicas: Option<Replicas>,
+    addresses: &Addresses,
+) -> Vec<Object> {
     let tier = &platform.edge;
     let probe = &platform.steering.probe;
     Cache {
         tier: CacheTier::Edge,
         role: Role::Edge,
-        upstreams: shields(platform, region),
+        upstreams: shields(platform, region, addresses),
         replicas,
         storage: tier.cache,
         cpu: tier.cpu,
@@ -74,26 +80,28 @@ pub(super) fn edge(platform: &ValidatedPlatform, region: &Region, replicas: Opti
 }
 
 /// Origin replicas as `(Service, host)`, nearest first.
-fn origins(platform: &ValidatedPlatform, region: &Region) -> Vec<(String, String)> {
+fn origins(platform: &ValidatedPlatform, region: &Region, addresses: &Addresses) -> Vec<(String, String)> {
     origin::by_nearness(platform, region)
         .into_iter()
-        .flat_map(|near| origin::replica_services(platform, near))
-        .map(|service| (service.clone(), platform.host(&service)))
+        .filter_map(|near| origin::hosts(platform, region, near, addresses))
+        .flatten()
         .collect()
 }
 
 /// Shields as `(Service, host)`, nearest first; the origins themselves where there is no shield at all.
-fn shields(platform: &ValidatedPlatform, region: &Region) -> Vec<(String, String)> {
-    let shields: Vec<_> = origin::nearest_first(platform, region, Role::Shield)
-        .into_iter()
-        .map(|near| platform.regional(&near.name, Role::Shield))
-        .map(|service| (service.clone(), platform.host(&service)))
-        .collect();
-    if shields.is_empty() {
-        origins(platform, region)
-    } else {
-        shields
+fn shields(platform: &ValidatedPlatform, region: &Region, addresses: &Addresses) -> Vec<(String, String)> {
+    if platform.regions_with(Role::Shield).next().is_none() {
+        return origins(platform, region, addresses);
     }
+    origin::nearest_first(platform, region, Role::Shield)
+        .into_iter()
+        .filter_map(|near| {
+            let service = platform.regional(&near.name, Role::Shield);
+            let (from, to) = (region.cluster.as_ref(), near.cluster.as_ref());
+            let host = addresses.host(platform, from, to, &service)?;
+            Some((service, host))
+        })
+        .collect()
 }
 
 /// What differs between the tiers.
@@ -152,10 +160,13 @@ impl Cache {
             }),
             ..Deployment::default()
         };
+        // Rules without an upstream cannot be loaded: where every upstream is in another cluster, the first address is awaited.
+        let withheld = self.upstreams.is_empty();
+        let of_cache = |object: Object| Object { withheld, ..object };
         vec![
-            config.config_map(about, name.clone()),
+            of_cache(config.config_map(about, name.clone())),
             network::service(about, name, about.selector(), self.reach, false),
-            object(Kind::Deployment, Some(&region.name), self.role, &deployment),
+            of_cache(object(Kind::Deployment, Some(&region.name), self.role, &deployment)),
         ]
     }
 }

@@ -17,6 +17,7 @@ use super::{
     pod::{self, Shape},
 };
 use crate::{
+    addresses::{Addresses, url},
     kind::Kind,
     resources::Object,
     validate::{Channel, Region, ValidatedPlatform, units::Mebibytes},
@@ -25,15 +26,15 @@ use crate::{
 /// The only directory that can be written to, for what ffmpeg may want to put aside.
 const WORK: (&str, &str, Mebibytes) = ("work", "/var/lib/showrunner", Mebibytes(512));
 
-pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Object> {
+pub(super) fn render(platform: &ValidatedPlatform, region: &Region, addresses: &Addresses) -> Vec<Object> {
     platform
         .channels
         .iter()
-        .flat_map(|channel| encoder(platform, region, channel))
+        .flat_map(|channel| encoder(platform, region, channel, addresses))
         .collect()
 }
 
-fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel) -> Vec<Object> {
+fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel, addresses: &Addresses) -> Vec<Object> {
     let name = names::encoder(platform.name.as_str(), region.name.as_str(), channel.name.as_str());
     let about = About::new(platform, Some(&region.name), Role::Encoder).detail(CHANNEL, channel.name.as_str());
     let config = ConfigFile::json(
@@ -46,7 +47,7 @@ fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel) -> 
             audio: channel.audio.clone(),
             frame_rate: channel.frame_rate,
             segment_seconds: channel.segment_seconds,
-            origins: push_targets(platform, region),
+            origins: push_targets(platform, region, addresses),
             push: PushConfig::default(),
         },
     );
@@ -88,15 +89,17 @@ fn encoder(platform: &ValidatedPlatform, region: &Region, channel: &Channel) -> 
     ]
 }
 
-/// Base URLs of the origins a region's encoders push to: its own first.
-fn push_targets(platform: &ValidatedPlatform, region: &Region) -> Vec<String> {
+/// Base URLs of the origins a region's encoders push to: its own first. Those of another cluster once each replica of the
+/// region has an address, for encoders start anew with every change.
+fn push_targets(platform: &ValidatedPlatform, region: &Region, addresses: &Addresses) -> Vec<String> {
     let regions = match platform.encoder.push_to {
         PushTo::AllOrigins => super::origin::by_nearness(platform, region),
         PushTo::LocalOrigins => vec![region],
     };
     regions
         .into_iter()
-        .flat_map(|origin| super::origin::replica_services(platform, origin))
-        .map(|service| platform.base_url(&service))
+        .filter_map(|origin| super::origin::hosts(platform, region, origin, addresses))
+        .flatten()
+        .map(|(_, host)| url(&host))
         .collect()
 }

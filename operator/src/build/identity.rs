@@ -11,11 +11,10 @@ pub(super) fn account(platform: &ValidatedPlatform, role: Role) -> String {
     format!("{}-{role}", platform.name)
 }
 
-pub(super) fn service_accounts(platform: &ValidatedPlatform) -> Vec<Object> {
-    Role::ALL
-        .into_iter()
-        .filter(|&role| platform.regions_with(role).next().is_some())
-        .map(|role| {
+pub(super) fn service_accounts(platform: &ValidatedPlatform, roles: &[Role]) -> Vec<Object> {
+    roles
+        .iter()
+        .map(|&role| {
             let about = About::new(platform, None, role);
             let account = ServiceAccount {
                 metadata: about.meta(account(platform, role)),

@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod cache;
+mod cluster;
 mod config;
 mod encoder;
 mod identity;
@@ -25,11 +26,12 @@ use std::collections::BTreeMap;
 use showrunner_crds::platform::Role;
 
 use crate::{
+    addresses::Addresses,
     floor::Floor,
-    observed::Addresses,
+    kind::Stage,
     resources::{Object, Prepared, Resources},
     topology::Topology,
-    validate::{ValidatedPlatform, names::RegionName, units::Replicas},
+    validate::{RemoteCluster, ValidatedPlatform, names::RegionName, units::Replicas},
 };
 
 /// What the objects are rendered from.
@@ -48,35 +50,62 @@ pub struct Input<'a> {
 /// Renders every object.
 #[must_use]
 pub fn build(input: Input<'_>) -> Resources<Prepared> {
+    let platform = input.platform;
+    let mut objects = Vec::new();
+    let home = std::iter::once(None);
+    for cluster in home.chain(platform.clusters().into_iter().map(Some)) {
+        let in_cluster = of_cluster(input, cluster.as_ref()).into_iter();
+        objects.extend(in_cluster.map(|object| match &cluster {
+            Some(cluster) => cluster::relocated(object, cluster, platform.uid()),
+            None => object,
+        }));
+    }
+    Resources::new(objects, &Topology::of(platform).role_order())
+}
+
+/// Objects of one cluster.
+fn of_cluster(input: Input<'_>, cluster: Option<&RemoteCluster>) -> Vec<Object> {
     let Input {
         platform,
         addresses,
         floors,
         fixed,
     } = input;
+    let has = |role: Role| platform.regions_in(cluster).any(|region| region.has(role));
+    let roles: Vec<Role> = Role::ALL.into_iter().filter(|&role| has(role)).collect();
     let mut objects = Vec::new();
-    objects.extend(identity::service_accounts(platform));
-    objects.extend(network::policies(platform));
-    objects.extend(steering::shared(platform, addresses));
-    objects.extend(services::shared(platform));
-    for region in &platform.regions {
+    objects.extend(identity::service_accounts(platform, &roles));
+    objects.extend(network::policies(platform, &roles));
+    if has(Role::Steering) {
+        objects.extend(steering::shared(platform, cluster, addresses));
+    }
+    if has(Role::Services) {
+        objects.extend(services::shared(platform));
+    }
+    for region in platform.regions_in(cluster) {
         for &role in &region.roles {
-            objects.extend(match role {
-                Role::Encoder => encoder::render(platform, region),
+            let mut of_role = match role {
+                Role::Encoder => encoder::render(platform, region, addresses),
                 Role::Origin => origin::render(platform, region),
-                Role::Shield => cache::shield(platform, region),
+                Role::Shield => cache::shield(platform, region, addresses),
                 Role::Edge => {
-                    let mut edge = cache::edge(platform, region, fixed.get(&region.name).copied());
+                    let mut edge = cache::edge(platform, region, fixed.get(&region.name).copied(), addresses);
                     edge.extend(autoscaling::autoscaler(platform, region, floors.get(&region.name)));
                     edge
                 }
                 Role::Steering => steering::render(platform, region),
                 Role::Services => services::render(platform, region),
-            });
-            objects.extend(autoscaling::disruption_budget(platform, region, role));
+            };
+            of_role.extend(autoscaling::disruption_budget(platform, region, role));
+            // What watches over a workload waits with it.
+            if of_role.iter().any(|object| object.withheld) {
+                let watching = of_role.iter_mut().filter(|object| object.kind.stage() == Stage::Policy);
+                watching.for_each(|object| object.withheld = true);
+            }
+            objects.extend(of_role);
         }
     }
-    Resources::new(objects, &Topology::of(platform).role_order())
+    objects
 }
 
 /// A helper of the modules: wraps typed objects of one region and role.

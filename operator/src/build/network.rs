@@ -4,7 +4,7 @@ use k8s_openapi::{
     api::{
         core::v1::{Service, ServicePort, ServiceSpec},
         networking::v1::{
-            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+            IPBlock, NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
         },
     },
     apimachinery::pkg::{
@@ -27,23 +27,37 @@ pub(super) enum Reach {
     Headless,
     /// The cluster.
     Cluster,
+    /// The other clusters of the platform, too.
+    Clusters,
     /// Viewers.
     Public,
 }
 
+impl Reach {
+    /// Of what other regions call: a load balancer where regions are in several clusters.
+    pub(super) fn within(platform: &ValidatedPlatform) -> Self {
+        let several = platform
+            .regions
+            .iter()
+            .any(|region| region.cluster != platform.regions[0].cluster);
+        if several { Self::Clusters } else { Self::Cluster }
+    }
+}
+
 /// A Service on the HTTP port.
 pub(super) fn service(about: About<'_>, name: String, selector: Labels, reach: Reach, unready_too: bool) -> Object {
+    let type_ = match reach {
+        Reach::Public | Reach::Clusters => "LoadBalancer",
+        Reach::Headless | Reach::Cluster => "ClusterIP",
+    };
+    let ranges = (reach == Reach::Clusters).then(|| about.platform.source_ranges.clone());
     let service = Service {
         metadata: about.meta(name),
         spec: Some(ServiceSpec {
-            type_: Some(
-                if reach == Reach::Public {
-                    "LoadBalancer"
-                } else {
-                    "ClusterIP"
-                }
-                .to_owned(),
-            ),
+            type_: Some(type_.to_owned()),
+            // Callers keep their addresses, by which the policies know them.
+            external_traffic_policy: ranges.as_ref().map(|_| "Local".to_owned()),
+            load_balancer_source_ranges: ranges,
             cluster_ip: (reach == Reach::Headless).then(|| "None".to_owned()),
             selector: Some(selector),
             ports: Some(vec![ServicePort {
@@ -62,12 +76,11 @@ pub(super) fn service(about: About<'_>, name: String, selector: Labels, reach: R
 }
 
 /// One policy a role: what may open connections to its pods. Probes of the kubelet are always let in.
-pub(super) fn policies(platform: &ValidatedPlatform) -> Vec<Object> {
+pub(super) fn policies(platform: &ValidatedPlatform, roles: &[Role]) -> Vec<Object> {
     let shielded = platform.regions_with(Role::Shield).next().is_some();
-    Role::ALL
-        .into_iter()
-        .filter(|&role| platform.regions_with(role).next().is_some())
-        .map(|role| {
+    roles
+        .iter()
+        .map(|&role| {
             let allowed = match role {
                 Role::Encoder => Some(vec![]),
                 Role::Origin if shielded => Some(vec![Role::Encoder, Role::Shield]),
@@ -81,7 +94,7 @@ pub(super) fn policies(platform: &ValidatedPlatform) -> Vec<Object> {
         .collect()
 }
 
-/// `from`: roles of the same platform; `None` is anyone. The admin port of the caches is open to nobody in the cluster:
+/// `from`: roles of the same platform, in the same cluster by their labels, in others by their addresses; `None` is anyone. The admin port of the caches is open to nobody in the cluster:
 /// a flush goes through the API server's pod proxy, where it takes a permission and leaves an audit record.
 fn policy(platform: &ValidatedPlatform, role: Role, from: Option<&[Role]>) -> Object {
     let about = About::new(platform, None, role);
@@ -94,6 +107,9 @@ fn policy(platform: &ValidatedPlatform, role: Role, from: Option<&[Role]>) -> Ob
         let mut peers = vec![monitoring()];
         if !roles.is_empty() {
             peers.push(of_roles(platform, roles));
+            if Reach::within(platform) == Reach::Clusters {
+                peers.extend(platform.source_ranges.iter().map(|range| of_range(range)));
+            }
         }
         peers
     });
@@ -121,6 +137,16 @@ fn of_roles(platform: &ValidatedPlatform, roles: &[Role]) -> NetworkPolicyPeer {
                 operator: "In".into(),
                 values: Some(roles.iter().map(ToString::to_string).collect()),
             }]),
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn of_range(range: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: range.to_owned(),
+            except: None,
         }),
         ..NetworkPolicyPeer::default()
     }

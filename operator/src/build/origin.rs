@@ -4,7 +4,6 @@
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use showrunner_crds::{
     config::{OriginChannel, OriginConfig},
-    names,
     platform::Role,
 };
 
@@ -16,6 +15,7 @@ use super::{
     pod::{self, Shape},
 };
 use crate::{
+    addresses::Addresses,
     kind::Kind,
     resources::Object,
     validate::{Region, ValidatedPlatform},
@@ -69,24 +69,34 @@ pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
         network::service(about, name.clone(), about.selector(), Reach::Headless, true),
         object(Kind::StatefulSet, Some(&region.name), Role::Origin, &set),
     ];
-    objects.extend(replica_services(platform, region).into_iter().map(|service| {
+    objects.extend(platform.origin_services(region).into_iter().map(|service| {
         // Unready replicas too: one that is not fresh yet becomes so by what is pushed to it, and shields probe it themselves.
         let selector = Labels::from([(POD_NAME.to_owned(), service.clone())]);
-        network::service(about, service, selector, Reach::Cluster, true)
+        network::service(about, service, selector, Reach::within(platform), true)
     }));
     objects
-}
-
-/// Names of the Services in front of a region's replicas: the same as the names of the pods.
-pub(super) fn replica_services(platform: &ValidatedPlatform, region: &Region) -> Vec<String> {
-    (0..platform.origin.replicas.0)
-        .map(|ordinal| names::origin_replica(platform.name.as_str(), region.name.as_str(), ordinal))
-        .collect()
 }
 
 /// Regions with origins as seen from one: itself first, then the others in the order of the spec.
 pub(super) fn by_nearness<'a>(platform: &'a ValidatedPlatform, from: &Region) -> Vec<&'a Region> {
     nearest_first(platform, from, Role::Origin)
+}
+
+/// Replicas of a region as `(Service, host)`, seen from another; none before each of them has an address.
+pub(super) fn hosts(
+    platform: &ValidatedPlatform,
+    from: &Region,
+    region: &Region,
+    addresses: &Addresses,
+) -> Option<Vec<(String, String)>> {
+    let services = platform.origin_services(region).into_iter();
+    let (from, to) = (from.cluster.as_ref(), region.cluster.as_ref());
+    services
+        .map(|service| {
+            let host = addresses.host(platform, from, to, &service)?;
+            Some((service, host))
+        })
+        .collect()
 }
 
 /// Regions with a role as seen from one. The others follow in the spec's order, beginning after the region itself, so that

@@ -27,7 +27,7 @@ pub const KEY_FILE: &str = "signing.key";
 /// How long a playback token is valid: a long film.
 const TOKEN_SECONDS: u32 = 4 * 3600;
 
-/// What spans regions: each service's configuration and Service.
+/// What spans the regions of a cluster: each service's configuration and Service.
 pub(super) fn shared(platform: &ValidatedPlatform) -> Vec<Object> {
     platform
         .deployed_services()

@@ -16,23 +16,27 @@ use super::{
     pod::{self, Shape},
 };
 use crate::{
+    addresses::{Addresses, url},
     kind::Kind,
-    observed::Addresses,
     resources::Object,
     validate::{
-        Region, ValidatedPlatform,
+        Region, RemoteCluster, ValidatedPlatform,
         units::{Mebibytes, Millicores},
     },
 };
 
 const FILE: &str = "steering.json";
 
-/// What spans regions: the configuration and the Service.
-pub(super) fn shared(platform: &ValidatedPlatform, addresses: &Addresses) -> Vec<Object> {
+/// What spans the regions of a cluster: the configuration and the Service.
+pub(super) fn shared(
+    platform: &ValidatedPlatform,
+    cluster: Option<&RemoteCluster>,
+    addresses: &Addresses,
+) -> Vec<Object> {
     let about = About::new(platform, None, Role::Steering);
     let name = names::steering(platform.name.as_str());
     vec![
-        ConfigFile::json(FILE, &config(platform, addresses)).config_map(about, name.clone()),
+        ConfigFile::json(FILE, &config(platform, cluster, addresses)).config_map(about, name.clone()),
         network::service(about, name, about.selector(), Reach::Public, false),
     ]
 }
@@ -82,9 +86,9 @@ pub(super) fn render(platform: &ValidatedPlatform, region: &Region) -> Vec<Objec
     )]
 }
 
-fn config(platform: &ValidatedPlatform, addresses: &Addresses) -> SteeringConfig {
+fn config(platform: &ValidatedPlatform, cluster: Option<&RemoteCluster>, addresses: &Addresses) -> SteeringConfig {
     SteeringConfig {
-        public_url: addresses.steering_url().unwrap_or_default(),
+        public_url: addresses.steering_url_in(platform, cluster).unwrap_or_default(),
         channels: platform
             .channels
             .iter()
@@ -97,14 +101,15 @@ fn config(platform: &ValidatedPlatform, addresses: &Addresses) -> SteeringConfig
             .collect(),
         pathways: platform
             .regions_with(Role::Edge)
-            .map(|region| Pathway {
-                id: region.name.to_string(),
-                public_url: addresses.edge_url(region).unwrap_or_default(),
-                probe_url: format!(
-                    "{}/healthz",
-                    platform.base_url(&platform.regional(&region.name, Role::Edge))
-                ),
-                weight: region.weight,
+            .filter_map(|region| {
+                let edges = platform.regional(&region.name, Role::Edge);
+                let host = addresses.host(platform, cluster, region.cluster.as_ref(), &edges)?;
+                Some(Pathway {
+                    id: region.name.to_string(),
+                    public_url: addresses.edge_url(region).unwrap_or_default(),
+                    probe_url: format!("{}/healthz", url(&host)),
+                    weight: region.weight,
+                })
             })
             .collect(),
         ttl_seconds: platform.steering.ttl_seconds,

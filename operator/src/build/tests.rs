@@ -10,11 +10,12 @@ use showrunner_crds::{labels, platform::StreamingPlatform};
 
 use super::{Input, build};
 use crate::{
+    addresses::Addresses,
     fixtures,
     floor::{Floor, Reason},
     kind::Kind,
     memory::Memory,
-    observed::{Addresses, Live},
+    observed::Live,
     resources::{Object, Prepared, Resources},
     topology::Topology,
     validate::{
@@ -34,6 +35,7 @@ fn addresses() -> Addresses {
         .into(),
         steering: Some("2001:db8::1".into()),
         services: [(ServiceName::new("tickets").unwrap(), "192.0.2.9".into())].into(),
+        ..Addresses::default()
     }
 }
 
@@ -44,11 +46,12 @@ fn built(platform: &ValidatedPlatform) -> Resources<Prepared> {
         reason: Reason::Audience,
     };
     let floors = [(RegionName::new("north").unwrap(), floor)].into();
+    let nothing = Live::default();
     build(Input {
         platform,
         addresses: &addresses(),
         floors: &floors,
-        fixed: &Memory::default().fixed(platform, &Live::default(), Timestamp::UNIX_EPOCH),
+        fixed: &Memory::default().fixed(platform, |_| Some(&nothing), Timestamp::UNIX_EPOCH),
     })
 }
 
@@ -91,6 +94,74 @@ fn a_platform_of_three_regions() {
     ] {
         insta::assert_yaml_snapshot!(snapshot, find(&resources, kind, name).body);
     }
+}
+
+/// South is in a cluster of its own, in another namespace.
+fn apart() -> ValidatedPlatform {
+    let mut platform = fixtures::cinema_resource();
+    platform.spec.regions[1].cluster = serde_json::from_value(serde_json::json!({
+        "kubeconfigSecretRef": { "name": "south" }, "namespace": "live",
+    }))
+    .unwrap();
+    platform.spec.interconnect.source_ranges = vec!["10.0.0.0/8".into()];
+    validate(&platform).unwrap()
+}
+
+#[test]
+fn what_is_in_another_cluster_is_named_and_owned_as_it_is_there() {
+    let platform = apart();
+    let clusters = built(&platform).by_cluster();
+    assert_eq!(clusters.len(), 2);
+    for (cluster, resources) in &clusters {
+        let mut names = BTreeSet::new();
+        for object in resources.objects() {
+            assert!(names.insert((object.kind, &object.name)), "twice: {}", object.name);
+            assert_eq!(
+                object.region.as_ref().is_some_and(|region| region.as_str() == "south"),
+                { cluster.is_some() && object.region.is_some() }
+            );
+            let metadata = &object.body["metadata"];
+            let (namespace, owned) = if cluster.is_some() {
+                ("live", false)
+            } else {
+                ("stage", true)
+            };
+            assert_eq!(metadata["namespace"], namespace, "{}", object.name);
+            assert_eq!(metadata["ownerReferences"].is_array(), owned, "{}", object.name);
+            assert_eq!(metadata["labels"][labels::OWNER].is_string(), !owned, "{}", object.name);
+        }
+    }
+    let south = clusters.values().nth(1).unwrap();
+    let text = |resources, kind, name| find(resources, kind, name).body["data"].to_string();
+    let encoder = text(south, Kind::ConfigMap, "cinema-south-encoder-main");
+    assert!(encoder.contains("cinema-south-origin-0.live.svc"), "{encoder}");
+    // No load balancer of the north is known to the south yet.
+    assert!(!encoder.contains("north"), "{encoder}");
+    assert!(!south.objects().iter().any(|object| object.withheld));
+}
+
+#[test]
+fn a_cache_waits_for_its_first_upstream() {
+    let mut platform = apart();
+    let cluster = platform.regions[1].cluster.take();
+    platform.regions[2].cluster = cluster;
+    let clusters = built(&platform).by_cluster();
+    let withheld: Vec<(Kind, &str)> = clusters
+        .values()
+        .flat_map(Resources::objects)
+        .filter(|object| object.withheld)
+        .map(|object| (object.kind, object.name.as_str()))
+        .collect();
+    assert_eq!(
+        withheld,
+        [
+            (Kind::ConfigMap, "cinema-west-edge"),
+            (Kind::Deployment, "cinema-west-edge"),
+            // What watches over it.
+            (Kind::HorizontalPodAutoscaler, "cinema-west-edge"),
+            (Kind::PodDisruptionBudget, "cinema-west-edge"),
+        ]
+    );
 }
 
 #[test]

@@ -1,17 +1,23 @@
 //! The four conditions, with a reason and a message each. A condition's time moves only when its status does.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::Pod,
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::ResourceExt;
-use showrunner_crds::platform::{ConditionType, RegionState, RegionStatus, Role};
+use showrunner_crds::{
+    annotations,
+    platform::{ClusterStatus, ConditionType, RegionState, RegionStatus, Role},
+};
 
 use super::{Facts, evacuation, find, regions};
 use crate::{
     pods,
-    validate::{ValidateError, names::RegionName},
+    remote::Lingering,
+    validate::{Region, ValidateError, names::RegionName},
 };
 
 /// Pods named in a message before the rest are counted.
@@ -92,6 +98,41 @@ pub(super) fn refused(error: &ValidateError, before: &[Condition], generation: i
     conditions
 }
 
+/// Everything is taken away, and some clusters do not let it be.
+pub(super) fn leaving(
+    clusters: &[ClusterStatus],
+    before: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let why: Vec<&str> = clusters
+        .iter()
+        .filter_map(|cluster| cluster.message.as_deref())
+        .collect();
+    let secrets: BTreeSet<&str> = clusters.iter().map(|cluster| cluster.secret_name.as_str()).collect();
+    let secrets: Vec<&str> = secrets.into_iter().collect();
+    let message = format!(
+        "{}. To leave there what is there, annotate the platform: {}={}",
+        why.join("; "),
+        annotations::ABANDON_CLUSTERS,
+        secrets.join(",")
+    );
+    [
+        Judgement::new(ConditionType::Ready, false, "Deleting", "the platform is being deleted"),
+        Judgement::new(
+            ConditionType::Progressing,
+            true,
+            "Deleting",
+            "everything is being taken away",
+        ),
+        Judgement::new(ConditionType::Degraded, true, "ClusterHoldsDeletion", message),
+    ]
+    .into_iter()
+    .map(|judgement| judgement.condition(before, generation, now))
+    .chain(find(before, "EvacuationSafe").cloned())
+    .collect()
+}
+
 /// Every region serves, from every role it has.
 fn ready(facts: &Facts<'_>, regions: &[RegionStatus]) -> Judgement {
     let short: Vec<String> = regions
@@ -143,11 +184,17 @@ fn missing_addresses(facts: &Facts<'_>) -> Option<String> {
 /// A rollout or a scaling is under way.
 fn progressing(facts: &Facts<'_>) -> Judgement {
     let platform = facts.platform;
-    let live = &facts.observed.live;
     let mut moving = Vec::new();
-    for region in &platform.regions {
+    // What cannot be seen does not move.
+    let unseen = |region: &&Region| {
+        region
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| facts.unseen.contains_key(cluster))
+    };
+    for region in platform.regions.iter().filter(|region| !unseen(region)) {
         for &role in &region.roles {
-            let state = regions::role_state(platform, live, region, role);
+            let state = regions::role_state(platform, facts.observed, region, role);
             if !state.settled || state.ready < state.desired {
                 moving.push(format!("{role} in {} {}/{}", region.name, state.ready, state.desired));
             }
@@ -172,12 +219,22 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
             .map(|(region, why)| format!("{region}: {why}"))
             .collect::<Vec<_>>()
             .join("; ");
-        return Judgement::new(kind, true, "ApplyFailed", message);
+        let unseen = facts
+            .platform
+            .clusters()
+            .iter()
+            .any(|cluster| facts.unseen.contains_key(cluster));
+        let reason = if unseen { "ClusterUnreachable" } else { "ApplyFailed" };
+        return Judgement::new(kind, true, reason, message);
+    }
+    let held: Vec<&str> = facts.leaving.values().filter_map(Lingering::fault).collect();
+    if !held.is_empty() {
+        let message = format!("left without being cleared: {}", held.join("; "));
+        return Judgement::new(kind, true, "ClusterNotCleared", message);
     }
     let mut failing: Vec<String> = facts
         .observed
-        .pods
-        .iter()
+        .all_pods()
         .filter(|pod| pods::is_failing(pod, facts.observed.now))
         .map(Pod::name_any)
         .collect();
@@ -207,7 +264,7 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
 
 /// The remaining regions can carry the peak if `regionsToLose` are lost.
 fn evacuation_safe(facts: &Facts<'_>) -> Judgement {
-    let gone = regions::unavailable(facts.platform, &facts.observed.live);
+    let gone = regions::unavailable(facts.platform, facts.observed);
     let judged = evacuation::judge(facts.platform, facts.topology, &gone, facts.audience.total());
     Judgement::new(
         ConditionType::EvacuationSafe,

@@ -11,20 +11,22 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use showrunner_crds::platform::{
-    ChannelEndpoint, RegionState, ServiceEndpoint, ServiceKind, StatusEndpoints, StreamingPlatformStatus,
+    ChannelEndpoint, ClusterStatus, RegionState, ServiceEndpoint, ServiceKind, StatusEndpoints, StreamingPlatformStatus,
 };
 
-pub use regions::unavailable;
+pub use regions::{serves, unavailable};
 pub use transitions::{Transition, transitions};
 pub use update::{StatusError, update_platform, update_premiere};
 
 use crate::{
+    addresses::Addresses,
     audience::Audience,
     floor::Floor,
-    observed::{Addresses, Observed},
+    observed::Observed,
+    remote::Lingering,
     resources::{Applied, Resources},
     topology::Topology,
-    validate::{ValidateError, ValidatedPlatform, names::RegionName},
+    validate::{RemoteCluster, ValidateError, ValidatedPlatform, names::RegionName},
 };
 
 /// Everything status is derived from.
@@ -44,6 +46,10 @@ pub struct Facts<'a> {
     pub floors: &'a BTreeMap<RegionName, Floor>,
     /// The graph of the platform.
     pub topology: &'a Topology,
+    /// Clusters that cannot be asked, and why.
+    pub unseen: &'a BTreeMap<RemoteCluster, String>,
+    /// Clusters that no region is in any more and that still have objects.
+    pub leaving: &'a BTreeMap<RemoteCluster, Lingering>,
 }
 
 /// Status of a valid platform.
@@ -60,8 +66,42 @@ pub fn compute(facts: &Facts<'_>) -> StreamingPlatformStatus {
         audience: facts.audience.total(),
         conditions: conditions::compute(facts, &regions),
         endpoints: endpoints(facts),
+        clusters: clusters(facts),
         regions,
     }
+}
+
+fn clusters(facts: &Facts<'_>) -> Vec<ClusterStatus> {
+    let status = |cluster: RemoteCluster, message: Option<String>| ClusterStatus {
+        addresses: facts.addresses.record(&cluster),
+        secret_name: cluster.secret,
+        key: cluster.key,
+        namespace: cluster.namespace.to_string(),
+        message,
+    };
+    let wanted = facts.platform.clusters().into_iter().map(|cluster| {
+        let message = facts.unseen.get(&cluster).cloned();
+        status(cluster, message)
+    });
+    let leaving = facts.leaving.iter();
+    wanted
+        .chain(leaving.map(|(cluster, why)| status(cluster.clone(), why.message().map(str::to_owned))))
+        .collect()
+}
+
+/// Status of a platform that is being deleted, while these clusters hold it.
+#[must_use]
+pub fn leaving(
+    clusters: Vec<ClusterStatus>,
+    before: Option<&StreamingPlatformStatus>,
+    generation: i64,
+    now: Timestamp,
+) -> StreamingPlatformStatus {
+    let mut status = before.cloned().unwrap_or_default();
+    status.conditions = conditions::leaving(&clusters, &status.conditions, generation, now);
+    status.observed_generation = Some(generation);
+    status.clusters = clusters;
+    status
 }
 
 /// Status of a platform that is refused: everything that runs goes on running, and is reported as it last was.

@@ -10,7 +10,7 @@ use showrunner_crds::{
 use super::Facts;
 use crate::{
     kind::Kind,
-    observed::{Live, WorkloadState},
+    observed::{Observed, WorkloadState},
     validate::{Region, ValidatedPlatform, names::RegionName},
 };
 
@@ -43,17 +43,26 @@ pub(super) fn workloads(platform: &ValidatedPlatform, region: &Region, role: Rol
 }
 
 /// State of one region and role, summed over its workloads.
-pub(super) fn role_state(platform: &ValidatedPlatform, live: &Live, region: &Region, role: Role) -> WorkloadState {
-    let states = workloads(platform, region, role);
-    let states = states.iter().map(|(kind, name)| WorkloadState::read(live, *kind, name));
+pub(super) fn role_state(
+    platform: &ValidatedPlatform,
+    observed: &Observed,
+    region: &Region,
+    role: Role,
+) -> WorkloadState {
+    let live = observed.of(region);
+    let states = workloads(platform, region, role).into_iter().map(|(kind, name)| {
+        let read = live.map(|live| WorkloadState::read(live, kind, &name));
+        read.unwrap_or_default()
+    });
     states.fold(
         WorkloadState {
             settled: true,
             ..WorkloadState::default()
         },
         |sum, state| WorkloadState {
-            desired: sum.desired + state.desired,
-            ready: sum.ready + state.ready,
+            // Figures of another cluster may be anything.
+            desired: sum.desired.saturating_add(state.desired),
+            ready: sum.ready.saturating_add(state.ready),
             settled: sum.settled && state.settled,
         },
     )
@@ -61,12 +70,21 @@ pub(super) fn role_state(platform: &ValidatedPlatform, live: &Live, region: &Reg
 
 /// Regions whose edges do not serve.
 #[must_use]
-pub fn unavailable(platform: &ValidatedPlatform, live: &Live) -> BTreeSet<RegionName> {
+pub fn unavailable(platform: &ValidatedPlatform, observed: &Observed) -> BTreeSet<RegionName> {
     platform
         .regions_with(Role::Edge)
-        .filter(|region| role_state(platform, live, region, Role::Edge).ready == 0)
+        .filter(|region| role_state(platform, observed, region, Role::Edge).ready == 0)
         .map(|region| region.name.clone())
         .collect()
+}
+
+/// Whether a region serves from every role it has.
+#[must_use]
+pub fn serves(platform: &ValidatedPlatform, observed: &Observed, region: &Region) -> bool {
+    let roles = region.roles.iter();
+    roles
+        .filter(|&&role| !workloads(platform, region, role).is_empty())
+        .all(|&role| role_state(platform, observed, region, role).ready > 0)
 }
 
 pub(super) fn compute(facts: &Facts<'_>) -> Vec<RegionStatus> {
@@ -92,7 +110,7 @@ fn region_status(facts: &Facts<'_>, region: &Region) -> RegionStatus {
         .roles
         .iter()
         .filter(|&&role| !workloads(platform, region, role).is_empty())
-        .map(|&role| (role, role_state(platform, &observed.live, region, role)))
+        .map(|&role| (role, role_state(platform, observed, region, role)))
         .collect();
     let state = state(&roles);
     let edge = roles

@@ -4,7 +4,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use showrunner_crds::{
     platform::{StreamingPlatform, StreamingPlatformStatus},
     premiere::{Premiere, PremiereStatus},
@@ -37,7 +37,9 @@ pub async fn update_platform(
         return Ok(false);
     }
     let api: Api<StreamingPlatform> = Api::namespaced(client.clone(), &platform.namespace().unwrap_or_default());
-    let patch = Patch::Merge(json!({ "status": status }));
+    let mut body = json!({ "status": status });
+    forget(&json!({ "status": platform.status }), &mut body);
+    let patch = Patch::Merge(body);
     match api.patch_status(&platform.name_any(), &manager(), &patch).await {
         Ok(_) => Ok(true),
         // Deleted meanwhile: there is nothing left to report on.
@@ -47,6 +49,17 @@ pub async fn update_platform(
             name: platform.name_any(),
             source,
         }),
+    }
+}
+
+/// Makes a merge patch of `after`: what `before` had and it has not is null, for what is not mentioned would stay
+/// (RFC 7386).
+fn forget(before: &Value, after: &mut Value) {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object_mut()) else {
+        return;
+    };
+    for (name, value) in before {
+        forget(value, after.entry(name).or_insert(Value::Null));
     }
 }
 
@@ -75,5 +88,28 @@ fn manager() -> PatchParams {
     PatchParams {
         field_manager: Some("showrunner-operator/status".to_owned()),
         ..PatchParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_null_and_lists_are_whole() {
+        let before =
+            json!({ "status": { "summary": "old", "clusters": [1], "endpoints": { "services": [1], "kept": 1 } } });
+        let mut patch = json!({ "status": { "summary": "new", "regions": [{ "a": 1 }], "endpoints": { "kept": 1 } } });
+        forget(&before, &mut patch);
+        assert_eq!(
+            patch,
+            json!({ "status": {
+                "summary": "new", "regions": [{ "a": 1 }], "clusters": null,
+                "endpoints": { "kept": 1, "services": null },
+            } })
+        );
+        let mut first = json!({ "status": { "summary": "new" } });
+        forget(&json!({ "status": null }), &mut first);
+        assert_eq!(first, json!({ "status": { "summary": "new" } }));
     }
 }

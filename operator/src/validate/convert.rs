@@ -1,6 +1,6 @@
 //! From raw fields to newtypes. Every struct of the spec is destructured whole, so that a new field has to be handled.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use kube::Resource;
 use showrunner_crds::{
@@ -9,6 +9,7 @@ use showrunner_crds::{
 };
 
 use super::{
+    cluster::RemoteCluster,
     error::Violations,
     names::{ChannelName, Namespace, PlatformName, RegionName, ServiceName},
     platform::{
@@ -25,6 +26,7 @@ pub(super) fn convert(platform: &StreamingPlatform, violations: &mut Violations)
         images,
         channels,
         regions,
+        interconnect: raw::Interconnect { source_ranges },
         encoder,
         origin,
         shield,
@@ -51,7 +53,16 @@ pub(super) fn convert(platform: &StreamingPlatform, violations: &mut Violations)
         &format!("`{namespace}` is not the name of a namespace"),
     );
     let channels = all(channels, |index, channel| convert_channel(channel, index, violations));
-    let regions = all(regions, |index, region| convert_region(region, index, violations));
+    let home = platform.metadata.namespace.as_deref().unwrap_or("default");
+    let regions = all(regions, |index, region| convert_region(region, home, index, violations));
+    for (index, range) in source_ranges.iter().enumerate() {
+        if !is_range(range) {
+            violations.add(
+                format!("spec.interconnect.sourceRanges[{index}]"),
+                format!("`{range}` is not a range of addresses such as 10.0.0.0/8"),
+            );
+        }
+    }
     let services = all(services, |index, service| convert_service(service, index, violations));
 
     Some(ValidatedPlatform {
@@ -68,6 +79,7 @@ pub(super) fn convert(platform: &StreamingPlatform, violations: &mut Violations)
         namespace: namespace?,
         channels: channels?,
         regions: regions?,
+        source_ranges: source_ranges.clone(),
         services: services?,
     })
 }
@@ -149,13 +161,14 @@ fn convert_channel(channel: &raw::Channel, index: usize, violations: &mut Violat
     })
 }
 
-fn convert_region(region: &raw::Region, index: usize, violations: &mut Violations) -> Option<Region> {
+fn convert_region(region: &raw::Region, home: &str, index: usize, violations: &mut Violations) -> Option<Region> {
     let raw::Region {
         name,
         roles,
         weight,
         placement: Placement { node_selector },
         public_url,
+        cluster,
     } = region;
     let path = format!("spec.regions[{index}]");
     let name = violations.require(
@@ -166,6 +179,14 @@ fn convert_region(region: &raw::Region, index: usize, violations: &mut Violation
     if let Some(url) = public_url {
         check_url(url, &format!("{path}.publicUrl"), violations);
     }
+    let cluster = match cluster {
+        Some(stated) => Some(violations.require(
+            RemoteCluster::stated(stated, home),
+            &format!("{path}.cluster.namespace"),
+            "is not the name of a namespace",
+        )?),
+        None => None,
+    };
     let name = name?;
     let mut roles = roles.clone();
     roles.sort_unstable();
@@ -181,6 +202,7 @@ fn convert_region(region: &raw::Region, index: usize, violations: &mut Violation
         weight: *weight,
         node_selector,
         public_url: public_url.as_deref().map(trimmed),
+        cluster,
     })
 }
 
@@ -318,6 +340,19 @@ fn check_url(url: &str, path: &str, violations: &mut Violations) {
     if !valid {
         violations.add(path, format!("`{url}` is not an http or https URL"));
     }
+}
+
+/// Whether a text is a range of addresses in CIDR notation.
+fn is_range(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 fn trimmed(url: &str) -> String {

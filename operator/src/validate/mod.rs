@@ -3,6 +3,7 @@
 //! The CRD's schema and CEL rules refuse most of this at the API server; the operator holds the same line for objects
 //! that were stored before a rule existed, and for files that were never applied.
 
+mod cluster;
 mod convert;
 mod error;
 pub mod names;
@@ -12,6 +13,7 @@ pub mod units;
 
 use showrunner_crds::{platform::StreamingPlatform, rules::validate_platform};
 
+pub use cluster::RemoteCluster;
 pub use error::{ValidateError, Violation};
 pub use platform::{
     Autoscaling, Channel, EdgeTier, EncoderTier, Images, OriginTier, Region, Resilience, Service, ShieldTier,
@@ -52,7 +54,7 @@ mod tests {
     #[test]
     fn mistakes_are_found_where_they_are() {
         type Change = fn(&mut StreamingPlatform);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 8] = [
             (
                 |platform| platform.spec.regions[1].name = "North".into(),
                 "spec.regions[1].name",
@@ -78,6 +80,10 @@ mod tests {
                 "spec.regions[2].publicUrl",
             ),
             (|platform| platform.spec.images.cache = " ".into(), "spec.images.cache"),
+            (
+                |platform| platform.spec.interconnect.source_ranges = vec!["10.0.0.0/33".into()],
+                "spec.interconnect.sourceRanges[0]",
+            ),
         ];
         for (change, expected) in cases {
             let paths = refused(change);

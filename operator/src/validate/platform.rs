@@ -1,6 +1,9 @@
 //! A platform whose every name, unit and reference has been checked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use showrunner_crds::{
@@ -9,6 +12,7 @@ use showrunner_crds::{
 };
 
 use super::{
+    cluster::RemoteCluster,
     names::{ChannelName, Namespace, PlatformName, RegionName, ServiceName},
     units::{Mebibytes, MegabitsPerSecond, Millicores, Replicas, Viewers},
 };
@@ -30,6 +34,8 @@ pub struct ValidatedPlatform {
     pub channels: Vec<Channel>,
     /// Regions in the order of the spec.
     pub regions: Vec<Region>,
+    /// Whom origins and shields let in from other clusters (CIDR). Empty where every region is in the platform's own.
+    pub source_ranges: Vec<String>,
     /// Sizing of encoders.
     pub encoder: EncoderTier,
     /// Sizing and freshness of origins.
@@ -58,6 +64,32 @@ impl ValidatedPlatform {
         self.regions.iter().find(|region| region.name == *name)
     }
 
+    /// Clusters that regions are in, besides the platform's own.
+    #[must_use]
+    pub fn clusters(&self) -> BTreeSet<RemoteCluster> {
+        let clusters = self.regions.iter().filter_map(|region| region.cluster.clone());
+        clusters.collect()
+    }
+
+    /// Regions in a cluster; `None` is the platform's own.
+    pub fn regions_in<'a>(&'a self, cluster: Option<&'a RemoteCluster>) -> impl Iterator<Item = &'a Region> {
+        self.regions
+            .iter()
+            .filter(move |region| region.cluster.as_ref() == cluster)
+    }
+
+    /// Namespace of the platform's objects in a cluster.
+    #[must_use]
+    pub fn namespace_in<'a>(&'a self, cluster: Option<&'a RemoteCluster>) -> &'a Namespace {
+        cluster.map_or(&self.namespace, |cluster| &cluster.namespace)
+    }
+
+    /// UID of the platform; none for a file that was never applied.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        self.owner.as_ref().map(|owner| owner.uid.as_str())
+    }
+
     /// Services that the platform deploys itself.
     pub fn deployed_services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter().filter(|service| service.url.is_none())
@@ -69,22 +101,18 @@ impl ValidatedPlatform {
         names::regional(self.name.as_str(), region.as_str(), role)
     }
 
-    /// `host` of an in-cluster Service of this platform.
+    /// Names of the Services in front of a region's origin replicas: the same as the names of the pods.
     #[must_use]
-    pub fn host(&self, service: &str) -> String {
-        names::dns(service, self.namespace.as_str())
-    }
-
-    /// Base URL of an in-cluster Service of this platform.
-    #[must_use]
-    pub fn base_url(&self, service: &str) -> String {
-        format!("http://{}:{}", self.host(service), names::HTTP_PORT)
+    pub fn origin_services(&self, region: &Region) -> Vec<String> {
+        (0..self.origin.replicas.0)
+            .map(|ordinal| names::origin_replica(self.name.as_str(), region.name.as_str(), ordinal))
+            .collect()
     }
 
     /// Name of the Secret that holds the key playback tokens are signed with.
     #[must_use]
     pub fn signing_secret(&self) -> String {
-        format!("{}-signing-key", self.name)
+        names::signing_key(self.name.as_str())
     }
 }
 
@@ -131,6 +159,8 @@ pub struct Region {
     pub node_selector: BTreeMap<String, String>,
     /// Base URL given by the spec, without a trailing slash.
     pub public_url: Option<String>,
+    /// Its cluster; `None` is the platform's own.
+    pub cluster: Option<RemoteCluster>,
 }
 
 impl Region {

@@ -40,10 +40,10 @@ async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Syn
     for name in ["bad", "worse", "fine"] {
         let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        world.apply(name, "show", &spec).await;
+        world.apply(name, "show", &spec).await.unwrap();
     }
     let link = world.network.link("operator");
-    let operator = tokio::spawn(start(world.abused(&link), world.options(), None));
+    let operator = tokio::spawn(start(world.abused(&link), world.options(&link), None));
     let others = tokio::spawn(cluster::run(world.clone()));
     tokio::time::sleep(Duration::from_mins(1)).await;
 
@@ -59,12 +59,12 @@ async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Syn
     // Of what a region has of its own, so that its failure is told in the status.
     spec["edge"]["cacheMib"] = 96.into();
     for name in ["bad", "worse", "fine"] {
-        world.apply(name, "show", &spec).await;
+        world.apply(name, "show", &spec).await.unwrap();
     }
     tokio::time::sleep(LENGTH).await;
     let changed = world.network.elapsed();
     spec["edge"]["cacheMib"] = 128.into();
-    world.apply("fine", "show", &spec).await;
+    world.apply("fine", "show", &spec).await.unwrap();
     tokio::time::sleep(Duration::from_mins(1)).await;
     operator.abort();
     others.abort();

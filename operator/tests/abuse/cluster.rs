@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use serde_json::{Value, json};
+use showrunner_apiserver::ApiServer;
 
 use crate::world::World;
 
@@ -13,7 +14,6 @@ const TICK: Duration = Duration::from_millis(1500);
 
 /// Runs until it is dropped.
 pub(crate) async fn run(world: Arc<World>) {
-    let client = world.client("cluster");
     let mut done = None;
     loop {
         tokio::time::sleep(TICK).await;
@@ -21,7 +21,9 @@ pub(crate) async fn run(world: Arc<World>) {
         if done == Some(written) {
             continue;
         }
-        step(&world, &client).await;
+        for server in [&world.server, &world.far] {
+            step(&world, server).await;
+        }
         done = Some(written);
     }
 }
@@ -32,8 +34,12 @@ fn activity(world: &World) -> usize {
     world.network.writes_that(counts) + world.bystanders.writes_that(counts)
 }
 
-async fn step(world: &World, client: &Client) {
-    for scaler in world.list("/apis/autoscaling/v2/horizontalpodautoscalers").await {
+async fn step(world: &World, server: &ApiServer) {
+    let client = &world.client_of(server, "cluster");
+    for scaler in world
+        .list_of(server, "/apis/autoscaling/v2/horizontalpodautoscalers")
+        .await
+    {
         let (namespace, target) = (
             text(&scaler["metadata"]["namespace"]),
             text(&scaler["spec"]["scaleTargetRef"]["name"]),
@@ -52,7 +58,7 @@ async fn step(world: &World, client: &Client) {
         ("/apis/apps/v1/deployments", "deployments"),
         ("/apis/apps/v1/statefulsets", "statefulsets"),
     ] {
-        for workload in world.list(path).await {
+        for workload in world.list_of(server, path).await {
             let replicas = workload["spec"]["replicas"].as_i64().unwrap_or(1);
             let ready = workload["status"]["readyReplicas"].as_i64().unwrap_or(0);
             let ready = (ready + 1).min(replicas);
@@ -75,7 +81,7 @@ async fn step(world: &World, client: &Client) {
             }
         }
     }
-    for service in world.list("/api/v1/services").await {
+    for service in world.list_of(server, "/api/v1/services").await {
         let name = text(&service["metadata"]["name"]);
         if service["spec"]["type"] == "LoadBalancer" && service["status"]["loadBalancer"]["ingress"].is_null() {
             // The address is the name's alone, so that it is the same in every run.

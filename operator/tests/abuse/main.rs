@@ -1,5 +1,6 @@
 //! The operator under abuse: an API that fails in every way, operators that are killed between any two calls, two of them
-//! with one lease, users who change their minds. In process, in paused time; one seed is one run.
+//! with one lease, users who change their minds, regions that move to another cluster and back. In process, in paused time;
+//! one seed is one run.
 //!
 //! - [`plan`] *(pure)*: what happens in a run, out of its seed.
 //! - [`world`], [`cluster`]: the API server, and everything in it that is not the operator and does what it should.
@@ -13,6 +14,8 @@
 mod backoff;
 mod cluster;
 mod controls;
+#[path = "../support/everything.rs"]
+mod everything;
 mod expected;
 mod history;
 mod leases;
@@ -23,6 +26,7 @@ mod world;
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
+use serde_json::Value;
 use showrunner_unreliable::seeds::Seeds;
 
 use crate::{operators::the_operator, plan::Plan};
@@ -48,6 +52,23 @@ fn seeds() {
     });
     outcome.expect_none(REPLAY);
     println!("{:?}", met.lock().unwrap());
+}
+
+/// Some runs have a region in the other cluster, and what is compared there is something.
+#[test]
+fn some_regions_are_in_another_cluster() {
+    let plans: Vec<Plan> = (0..64).map(Plan::of).collect();
+    let away = |spec: &Value| spec["regions"][0]["cluster"].is_object();
+    let apart: Vec<&Plan> = plans.iter().filter(|plan| away(&plan.first)).collect();
+    assert!((2..20).contains(&apart.len()), "{}", apart.len());
+    let moves = |plan: &Plan| plan.last.as_ref().is_some_and(|last| away(last) != away(&plan.first));
+    assert!(plans.iter().any(moves));
+    let report = run::run(&Plan::undisturbed(&apart[0].first), the_operator).unwrap();
+    let there = report
+        .objects
+        .keys()
+        .filter(|place| place.starts_with("far /apis/apps/v1/"));
+    assert!(there.count() > 2, "{:?}", report.objects.keys());
 }
 
 /// What befalls a run, and what the operator does about it, is the seed's alone: otherwise it could not be replayed.

@@ -40,7 +40,7 @@ pub(crate) async fn live(world: Arc<World>, number: usize, elected: bool, deaths
         let link = world.network.link(format!("operator-{number}.{life}"));
         let cut = death.map(|death| link.cut_at(death.call, death.carried_out));
         // A task of its own: it shares nothing with the next one, and a panic shows.
-        let process = tokio::spawn(start(world.abused(&link), world.options(), identity.clone()));
+        let process = tokio::spawn(start(world.abused(&link), world.options(&link), identity.clone()));
         let abort = process.abort_handle();
         let killed = async {
             match cut {

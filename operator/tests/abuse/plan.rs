@@ -6,6 +6,11 @@ use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::{Value, json};
 use showrunner_unreliable::Rates;
 
+use crate::world::{AWAY, FAR};
+
+/// One run in so many has regions in another cluster.
+const APART: u64 = 8;
+
 /// A run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -86,8 +91,9 @@ impl Plan {
             deleted = true;
         }
         let operators = if rng.random_bool(0.3) { 2 } else { 1 };
+        let apart = seed % APART == APART - 1;
         let factor = [0.3, 1.0, 1.0, 2.0][rng.random_range(0..4)];
-        Self {
+        let mut plan = Self {
             seed,
             first,
             steps,
@@ -100,7 +106,32 @@ impl Plan {
                 Duration::ZERO
             },
             last: (!deleted).then_some(spec),
+        };
+        if apart {
+            plan.apart();
         }
+        plan
+    }
+
+    /// The first region is in a cluster of its own now and then.
+    fn apart(&mut self) {
+        // Drawn by themselves, so that other runs stay as they are.
+        let mut rng = SmallRng::seed_from_u64(!self.seed);
+        let later = self.steps.iter_mut().filter_map(|(_, step)| match step {
+            Step::Apply(spec) => Some(spec),
+            _ => None,
+        });
+        let mut last = Value::Null;
+        for spec in std::iter::once(&mut self.first).chain(later) {
+            spec["interconnect"] = json!({ "sourceRanges": ["198.51.0.0/16"] });
+            if rng.random_bool(0.6) {
+                spec["regions"][0]["cluster"] = json!({ "kubeconfigSecretRef": { "name": FAR }, "namespace": AWAY });
+            }
+            last = spec.clone();
+        }
+        self.last = self.last.take().map(|_| last);
+        // A cluster that cannot be asked in time is told at once: there conditions do change.
+        self.steady = Duration::ZERO;
     }
 
     /// A run in which nothing goes wrong.
@@ -115,6 +146,32 @@ impl Plan {
             steady: Duration::ZERO,
             last: Some(spec.clone()),
         }
+    }
+
+    /// What users apply, from the first spec on.
+    fn applied(&self) -> impl Iterator<Item = &Value> {
+        let later = self.steps.iter().filter_map(|(_, step)| match step {
+            Step::Apply(spec) => Some(spec),
+            _ => None,
+        });
+        std::iter::once(&self.first).chain(later)
+    }
+
+    /// Whether a region is in a cluster of its own at some time.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.applied().any(|spec| !spec["interconnect"].is_null())
+    }
+
+    /// Whether a user switches autoscaling off or on.
+    pub(crate) fn switches_autoscaling(&self) -> bool {
+        let off = |spec: &Value| spec["edge"]["autoscaling"]["enabled"] == false;
+        self.applied().any(|spec| off(spec) != off(&self.first))
+    }
+
+    /// Whether a user asks for services at some time.
+    pub(crate) fn has_services(&self) -> bool {
+        let has = |spec: &Value| spec["services"].as_array().is_some_and(|list| !list.is_empty());
+        self.applied().any(has)
     }
 }
 

@@ -1,8 +1,11 @@
 //! A platform on an API server in this process, looked at step by step.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use futures::future::BoxFuture;
@@ -19,7 +22,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use showrunner_apiserver::{ApiServer, ApiServerConfig, LogOptions, NodeAccess, PodUsage};
-use showrunner_crds::{crd::all_crds, platform::StreamingPlatform};
+use showrunner_crds::{crd::all_crds, platform::StreamingPlatform, premiere::Premiere};
 use showrunner_operator::{
     OperatorOptions,
     reconcile::{Context, ReconcileError, reconcile},
@@ -30,11 +33,30 @@ use super::varnish::until;
 
 pub(crate) const NAMESPACE: &str = "stage";
 
-/// An API server that knows our kinds, with one platform.
+/// A namespace on some API server, and an operator that looks step by step at the platform in it.
+pub(crate) struct Stage {
+    pub(crate) client: Client,
+    operator: Arc<Context>,
+}
+
+/// An API server in this process that knows our kinds, with a namespace.
 pub(crate) struct Cluster {
     pub(crate) server: ApiServer,
-    pub(crate) client: Client,
-    context: Arc<Context>,
+    stage: Stage,
+}
+
+impl Deref for Cluster {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
 }
 
 pub(crate) fn cinema() -> StreamingPlatform {
@@ -64,38 +86,8 @@ pub(crate) fn cinema() -> StreamingPlatform {
 impl Cluster {
     pub(crate) async fn start() -> Self {
         let server = ApiServer::new(ApiServerConfig::default());
-        let client = server.client(NAMESPACE);
-        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-        for crd in all_crds() {
-            crds.create(&PostParams::default(), &crd).await.unwrap();
-        }
-        until("established definitions", async || {
-            crds.list(&ListParams::default())
-                .await
-                .unwrap()
-                .items
-                .iter()
-                .all(|crd| {
-                    let conditions = crd
-                        .status
-                        .as_ref()
-                        .and_then(|status| status.conditions.clone())
-                        .unwrap_or_default();
-                    conditions
-                        .iter()
-                        .any(|condition| condition.type_ == "Established" && condition.status == "True")
-                })
-        })
-        .await;
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        let context = Arc::new(Context::new(client.clone(), OperatorOptions::default()));
-        Self {
-            server,
-            client,
-            context,
-        }
+        let stage = Stage::set(server.client(NAMESPACE), all_crds()).await;
+        Self { server, stage }
     }
 
     /// With the platform of [`cinema`] created.
@@ -107,6 +99,33 @@ impl Cluster {
             .await
             .unwrap();
         cluster
+    }
+}
+
+impl Stage {
+    /// Makes the namespace, and has our kinds served as they are defined.
+    pub(crate) async fn set(client: Client, definitions: Vec<CustomResourceDefinition>) -> Self {
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } })).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        let operator = Arc::new(Context::new(client.clone(), OperatorOptions::default()));
+        let stage = Self { client, operator };
+        stage.define(definitions).await;
+        stage
+    }
+
+    /// Has our kinds served as they are defined: for the first time, or in place of what they were.
+    pub(crate) async fn define(&self, definitions: Vec<CustomResourceDefinition>) {
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        for crd in definitions {
+            let params = PatchParams::apply("showrunner").force();
+            crds.patch(&crd.name_any(), &params, &Patch::Apply(&crd)).await.unwrap();
+        }
+        until("kinds that are served", async || {
+            let all = ListParams::default();
+            self.platforms().list(&all).await.is_ok() && self.api::<Premiere>().list(&all).await.is_ok()
+        })
+        .await;
     }
 
     pub(crate) fn platforms(&self) -> Api<StreamingPlatform> {
@@ -122,21 +141,38 @@ impl Cluster {
         self.look_at(self.platform().await).await
     }
 
+    /// A look, after which everything has an address and runs, and another.
+    pub(crate) async fn settle(&self) {
+        self.look().await.unwrap();
+        self.give_addresses().await;
+        self.everything_runs().await;
+        self.look().await.unwrap();
+    }
+
     /// One look at the platform as it is said to be.
     pub(crate) async fn look_at(&self, platform: StreamingPlatform) -> Result<(), ReconcileError> {
-        reconcile(Arc::new(platform), self.context.clone()).await.map(drop)
+        reconcile(Arc::new(platform), self.operator.clone()).await.map(drop)
     }
 
     /// A new operator, without memories.
     pub(crate) fn restart_operator(&mut self) {
-        self.context = Arc::new(Context::new(self.client.clone(), OperatorOptions::default()));
+        self.operator = Arc::new(Context::new(self.client.clone(), OperatorOptions::default()));
     }
 
     pub(crate) async fn change(&self, patch: Value) {
-        self.platforms()
-            .patch("cinema", &PatchParams::default(), &Patch::Merge(patch))
-            .await
-            .unwrap();
+        self.patch::<StreamingPlatform>("cinema", patch).await;
+    }
+
+    pub(crate) async fn patch<K>(&self, name: &str, patch: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let patch = Patch::Merge(patch);
+        let params = PatchParams::default();
+        self.api::<K>().patch(name, &params, &patch).await.unwrap();
     }
 
     pub(crate) fn api<K>(&self) -> Api<K>

@@ -25,15 +25,20 @@ use tokio::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Waits for a condition, and fails the test when it does not come in time.
-pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl AsyncFnMut() -> bool) {
+    until_within(DEADLINE, what, condition).await;
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn until_within(deadline: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, waiting)
+    tokio::time::timeout(deadline, waiting)
         .await
-        .unwrap_or_else(|_| panic!("no {what} within {DEADLINE:?}"));
+        .unwrap_or_else(|_| panic!("no {what} within {deadline:?}"));
 }
 
 /// A loopback address that no other test has: the ports are fixed, as in a pod.

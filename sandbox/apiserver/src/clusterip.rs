@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
+use crate::builtin::{defaults, services};
 use crate::error::Cause;
 
 /// First address of 127.20.0.0/16 that is given out, and how many follow.
@@ -14,7 +15,7 @@ const FIRST_PORT: i64 = 30_000;
 const PORTS: i64 = 2_768;
 
 /// What is taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClusterIps {
     ips: HashSet<Ipv4Addr>,
     ports: HashSet<i64>,
@@ -39,13 +40,14 @@ impl ClusterIps {
         if asked == "None" {
             spec["clusterIPs"] = json!(["None"]);
         } else {
-            let ip = self.claim_ip(&asked, &spec["clusterIP"])?;
+            let ip = self.claim_ip(&asked, &json!([asked]))?;
             spec["clusterIP"] = ip.to_string().into();
             spec["clusterIPs"] = json!([ip.to_string()]);
         }
         let node_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"))
             && spec["allocateLoadBalancerNodePorts"] != false;
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
             if node_ports && port["nodePort"].as_i64().unwrap_or_default() == 0 {
                 let free = (FIRST_PORT..FIRST_PORT + PORTS).find(|port| !self.ports.contains(port));
                 let free = free.ok_or_else(|| Cause::forbidden("spec.ports", "no node port is free"))?;
@@ -87,21 +89,98 @@ impl ClusterIps {
 
     /// Takes back what a Service held.
     pub(crate) fn release(&mut self, service: &Value) {
-        if let Some(ip) = service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()) {
+        if let Some(ip) = address(service) {
             self.ips.remove(&ip);
         }
-        for port in service["spec"]["ports"].as_array().into_iter().flatten() {
-            if let Some(number) = port["nodePort"].as_i64() {
-                self.ports.remove(&number);
-            }
+        for number in node_ports(service) {
+            self.ports.remove(&number);
         }
     }
+
+    /// A Service is changed: it keeps what it holds, gets what its new type needs, and loses what that has not.
+    pub(crate) fn update(&mut self, old: &Value, new: &mut Value) -> Result<(), Cause> {
+        self.keep(old, new)?;
+        services::drop_by_type(old, new);
+        self.exchange(old, new);
+        Ok(())
+    }
+
+    /// A Service keeps what it holds where the client leaves it out.
+    fn keep(&mut self, old: &Value, new: &mut Value) -> Result<(), Cause> {
+        let (was, spec) = (&old["spec"], &mut new["spec"]);
+        if spec["type"] == "ExternalName" {
+            return Ok(());
+        }
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
+            if spec[field].is_null()
+                && let Some(value) = was.get(field)
+            {
+                spec[field] = value.clone();
+            }
+        }
+        defaults::families(spec);
+        for field in ["clusterIP", "clusterIPs"] {
+            if (spec[field].is_null() || spec[field] == "")
+                && let Some(value) = was.get(field)
+            {
+                spec[field] = value.clone();
+            }
+        }
+        let needs_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
+            if needs_ports && port["nodePort"].is_null() {
+                let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
+                let before = was["ports"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .find(same)
+                    .map(|p| p["nodePort"].clone());
+                if let Some(number) = before.filter(|n| !n.is_null()) {
+                    port["nodePort"] = number;
+                }
+            }
+        }
+        let fresh = was["clusterIP"].as_str().is_none_or(str::is_empty);
+        let missing = needs_ports
+            && spec["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|port| port["nodePort"].is_null());
+        if fresh || missing {
+            self.release(old);
+            self.allocate(new)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what a Service held before it was changed, but for what it still has.
+    fn exchange(&mut self, old: &Value, new: &Value) {
+        self.release(old);
+        self.ips.extend(address(new));
+        self.ports.extend(node_ports(new));
+    }
+}
+
+fn address(service: &Value) -> Option<Ipv4Addr> {
+    service["spec"]["clusterIP"].as_str()?.parse().ok()
+}
+
+fn node_ports(service: &Value) -> impl Iterator<Item = i64> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+    ports.filter_map(|port| port["nodePort"].as_i64())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::ApiServerConfig;
+    use crate::engine::write::Proposal;
+    use crate::engine::{Engine, WriteOptions};
+    use crate::error::ApiResult;
 
     #[test]
     fn addresses_are_unique_until_released() {
@@ -125,5 +204,73 @@ mod tests {
         let mut balanced = json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}]}});
         ips.allocate(&mut balanced).unwrap();
         assert_eq!(balanced["spec"]["ports"][1]["nodePort"], 30_001);
+    }
+
+    #[test]
+    fn what_a_changed_service_no_longer_has_is_free() {
+        let mut ips = ClusterIps::default();
+        let mut old = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}});
+        ips.allocate(&mut old).unwrap();
+        let mut new = old.clone();
+        new["spec"]["ports"] = json!([{"port": 81, "nodePort": 30_001}, {"port": 82, "nodePort": 30_002}]);
+        ips.exchange(&old, &new);
+        let mut other = json!({"spec": {"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]}});
+        ips.allocate(&mut other).unwrap();
+        assert_ne!(other["spec"]["clusterIP"], old["spec"]["clusterIP"]);
+        assert_eq!(
+            other["spec"]["ports"],
+            json!([{"port": 80, "nodePort": 30_000}, {"port": 81, "nodePort": 30_003}])
+        );
+    }
+
+    fn service(name: &str, spec: &Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+    }
+
+    fn becomes(spec: Value) -> impl FnMut(&Value) -> ApiResult<Proposal> {
+        move |old| {
+            let mut object = old.clone();
+            object["spec"] = spec.clone();
+            Ok(Proposal { object, managed: false })
+        }
+    }
+
+    #[test]
+    fn a_service_holds_what_was_written_alone() {
+        let engine = Engine::new(ApiServerConfig::default());
+        let def = |plural| engine.registry.snapshot().find("", "v1", plural).unwrap().clone();
+        let (namespaces, services) = (def("namespaces"), def("services"));
+        let options = WriteOptions::default();
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+        engine.create(&namespaces, "", namespace, &options, false).unwrap();
+        let outside = json!({"type": "ExternalName", "externalName": "elsewhere.example"});
+        let one = service("one", &outside);
+        engine.create(&services, "n", one, &options, false).unwrap();
+        let before = engine.ips.lock().unwrap().clone();
+        let update =
+            |spec: &Value, options: &WriteOptions| engine.update(&services, "n", "one", options, becomes(spec.clone()));
+
+        let balanced = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+        let dry_run = WriteOptions {
+            dry_run: true,
+            ..WriteOptions::default()
+        };
+        let tried = update(&balanced, &dry_run).unwrap();
+        assert_eq!(tried.object.value["spec"]["ports"][0]["nodePort"], 30_000);
+        assert_eq!(*engine.ips.lock().unwrap(), before);
+        let refused = json!({"type": "LoadBalancer", "ports": [{"port": 80, "name": "No Name"}]});
+        assert!(update(&refused, &options).is_err());
+        assert_eq!(*engine.ips.lock().unwrap(), before);
+
+        let written = update(&balanced, &options).unwrap();
+        assert_eq!(written.object.value["spec"]["ports"][0]["nodePort"], 30_000);
+        assert_ne!(*engine.ips.lock().unwrap(), before);
+        update(&outside, &options).unwrap();
+        let two = engine.create(&services, "n", service("two", &balanced), &options, false);
+        let two = two.unwrap();
+        assert_eq!(
+            two.object.value["spec"]["ports"][0]["nodePort"], 30_000,
+            "it was given back"
+        );
     }
 }

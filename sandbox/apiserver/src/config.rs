@@ -17,6 +17,9 @@ pub struct ApiServerConfig {
     pub max_body: usize,
     /// Deadline of a proxied request, to the answer's headers.
     pub proxy_timeout: Duration,
+    /// How long a pod that says nothing of it stays on a node that is lost (`--default-unreachable-toleration-seconds`,
+    /// upstream's default: 5 min). Whole seconds.
+    pub lost_node_toleration: Duration,
     /// How long Events live.
     pub event_ttl: Duration,
     /// `gitVersion` of `/version`.
@@ -32,8 +35,9 @@ impl Default for ApiServerConfig {
             watch_timeout: Duration::from_mins(30),
             max_body: 3 * 1024 * 1024,
             proxy_timeout: Duration::from_secs(10),
+            lost_node_toleration: Duration::from_mins(5),
             event_ttl: Duration::from_hours(1),
-            git_version: "v1.36.0".to_owned(),
+            git_version: "v1.36.4".to_owned(),
         }
     }
 }

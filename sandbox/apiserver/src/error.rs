@@ -57,6 +57,15 @@ impl Cause {
         }
     }
 
+    /// `Invalid value: detail`, of a value that is not printed.
+    pub(crate) fn invalid_as_a_whole(field: impl Into<String>, detail: &str) -> Self {
+        Self {
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: {detail}"),
+            field: field.into(),
+        }
+    }
+
     /// `Invalid value: "type": …`: the value is of another type than the schema's.
     pub(crate) fn type_invalid(field: impl Into<String>, found: &str, detail: impl AsRef<str>) -> Self {
         let message = format!("Invalid value: \"{found}\": {}", detail.as_ref());
@@ -182,10 +191,12 @@ impl ApiError {
 
     /// 422 with the failing fields.
     pub(crate) fn invalid(group: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
-        let mut parts = causes
-            .iter()
-            .map(|c| format!("{}: {}", c.field, c.message))
-            .collect::<Vec<_>>();
+        let mut parts: Vec<String> = Vec::new();
+        for text in causes.iter().map(|c| format!("{}: {}", c.field, c.message)) {
+            if !parts.contains(&text) {
+                parts.push(text);
+            }
+        }
         let what = if parts.len() == 1 {
             parts.remove(0)
         } else {
@@ -253,10 +264,9 @@ impl ApiError {
     }
 
     /// 415.
-    pub(crate) fn unsupported_media_type(found: &str, accepted: &str) -> Self {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted} (got {found})"
-        );
+    pub(crate) fn unsupported_media_type(accepted: &str) -> Self {
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -274,6 +284,11 @@ impl ApiError {
             details["causes"] = causes_json(&[cause]);
         }
         Self::new(429, "TooManyRequests", message).with_details(details)
+    }
+
+    /// 500 for what upstream's storage says and nothing maps to a status.
+    pub(crate) fn unmapped(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// 500.
@@ -295,8 +310,11 @@ impl ApiError {
     pub(crate) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {},
-            "status": "Failure", "message": self.message, "reason": self.reason, "code": self.code,
+            "status": "Failure", "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             status["details"] = (**details).clone();
         }
@@ -332,12 +350,21 @@ fn qualified(resource: &str, group: &str) -> String {
 fn causes_json(causes: &[Cause]) -> Value {
     causes
         .iter()
-        .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
+        .map(|c| {
+            let mut cause = json!({"reason": c.reason, "message": c.message});
+            if !c.field.is_empty() {
+                cause["field"] = c.field.as_str().into();
+            }
+            cause
+        })
         .collect()
 }
 
 fn details(name: &str, group: &str, kind: &str, causes: &[Cause]) -> Value {
-    let mut details = json!({ "kind": kind });
+    let mut details = json!({});
+    if !kind.is_empty() {
+        details["kind"] = kind.into();
+    }
     if !name.is_empty() {
         details["name"] = name.into();
     }

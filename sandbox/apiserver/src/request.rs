@@ -139,12 +139,15 @@ impl Query {
         self.get(name).map(parse).transpose()
     }
 
-    /// A resource version; `0` counts as given.
-    pub(crate) fn resource_version(&self) -> ApiResult<Option<u64>> {
+    /// A resource version; `0` counts as given. The error is what upstream says of one that is no number.
+    pub(crate) fn resource_version(&self) -> Result<Option<u64>, String> {
         let parse = |value: &str| {
-            value
-                .parse()
-                .map_err(|_| ApiError::bad_request(format!("Invalid value: {value:?}: resourceVersion")))
+            let why = || {
+                format!(
+                    "resourceVersion: Invalid value: {value:?}: strconv.ParseUint: parsing {value:?}: invalid syntax"
+                )
+            };
+            value.parse().map_err(|_| why())
         };
         self.get("resourceVersion").map(parse).transpose()
     }

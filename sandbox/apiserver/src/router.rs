@@ -62,8 +62,9 @@ async fn dispatch(engine: Arc<Engine>, parts: Parts, body: Bytes) -> ApiResult<R
 fn object_verb(call: &Call) -> ApiResult<Response<ApiBody>> {
     let named = call.path.name.is_some();
     match (call.parts.method.clone(), named) {
-        (Method::GET, _) if call.query.flag("watch") => watch::watch(call),
+        // One object is watched by a field selector; with its path, `watch` says nothing.
         (Method::GET, true) => list::get(call),
+        (Method::GET, false) if call.query.flag("watch") => watch::watch(call),
         (Method::GET, false) => list::list(call),
         (Method::POST, false) => mutate::create(call),
         (Method::PUT, true) => mutate::replace(call),

@@ -153,6 +153,28 @@ impl Context {
         Api::namespaced(self.client.clone(), namespace)
     }
 
+    /// Whether `object` is still there, with the same spec, and to stay, asked of the server itself. The cache takes in the
+    /// answer, and where it is no, whoever asked is called again for the change.
+    ///
+    /// For an owner before something is made for it. A cache that is behind may show an owner that is gone: the garbage
+    /// collector takes away at once what is made for that one, the loss makes its controller look again, and so on without
+    /// end until the watch catches up. (Upstream asks before it adopts, for the same reason.)
+    ///
+    /// # Errors
+    /// If the server cannot be asked.
+    pub(crate) async fn stands<K: Object + 'static>(&self, cache: &Cache<K>, object: &K) -> Result<bool, kube::Error> {
+        let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
+        let now = within(api.get_opt(&object.name_any())).await?;
+        let Some(now) = now.filter(|now| now.uid() == object.uid()) else {
+            cache.removed(object);
+            return Ok(false);
+        };
+        // With another spec than was planned for, the plan is of yesterday: what was scaled down meanwhile would be filled up.
+        let is_as_planned = now.meta().generation == object.meta().generation;
+        cache.wrote(&now);
+        Ok(is_as_planned && now.meta().deletion_timestamp.is_none())
+    }
+
     pub(crate) async fn create<K: Object + 'static>(&self, cache: &Cache<K>, object: &K) -> Result<K, ReconcileError> {
         let api: Api<K> = self.api(&object.namespace().unwrap_or_default());
         let params = PostParams {

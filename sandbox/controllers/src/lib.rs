@@ -36,6 +36,8 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod engine;
+#[cfg(test)]
+mod ghosts;
 mod handle;
 mod job;
 mod load_balancer;

@@ -197,9 +197,11 @@ async fn services_balance_over_links_and_ingress_addresses() {
         1 + (std::process::id() / 250 % 250) as u8,
     )
     .to_string();
+    let services = cluster.api::<Service>();
+    let balanced = Patch::Merge(json!({"spec": {"type": "LoadBalancer"}}));
+    services.patch("web", &PatchParams::default(), &balanced).await.unwrap();
     let patch = json!({"status": {"loadBalancer": {"ingress": [{"ip": ingress}]}}});
-    cluster
-        .api::<Service>()
+    services
         .patch_status("web", &PatchParams::default(), &Patch::Merge(patch))
         .await
         .unwrap();

@@ -20,7 +20,7 @@ pub(crate) struct Exclusion {
 pub(crate) const ALL: &[Exclusion] = &[
     Exclusion {
         what: "`exec`, `attach`, `port-forward`",
-        instead: "404: pods are processes of this machine, and its own tools reach them",
+        instead: "404 where the pod's node is there: pods are processes of this machine, and its own tools reach them",
         tests: &[],
     },
     Exclusion {
@@ -74,6 +74,14 @@ pub(crate) const ALL: &[Exclusion] = &[
         tests: &["rules::a_rule_of_the_wrong_type"],
     },
     Exclusion {
+        what: "estimated cost of CEL rules",
+        instead: "not reckoned, for it needs their types: a definition that Kubernetes refuses as too expensive is accepted. `--control-plane real` tells",
+        tests: &[
+            "rules::a_rule_that_costs_too_much",
+            "rules::a_message_that_costs_too_much",
+        ],
+    },
+    Exclusion {
         what: "`optionalOldSelf`",
         instead: "works at creation; in an update `oldSelf` is the bare value, so the rule fails",
         tests: &["rules::optional_old_self"],
@@ -87,6 +95,21 @@ pub(crate) const ALL: &[Exclusion] = &[
         what: "empty fields that Go always writes",
         instead: "an Event without `eventTime` has none, rather than `null`",
         tests: &["events::a_core_event_is_stored"],
+    },
+    Exclusion {
+        what: "warnings of questionable pods",
+        instead: "none: what Kubernetes accepts with a warning is accepted without one",
+        tests: &["field_validation::questionable_pods_are_warned_of"],
+    },
+    Exclusion {
+        what: "warnings beside a refusal",
+        instead: "none: only what is done is warned of",
+        tests: &["field_validation::refusals_warn_too"],
+    },
+    Exclusion {
+        what: "items of lists without kind and version",
+        instead: "each item says its kind and version, as custom resources' do",
+        tests: &["pages::items_do_not_repeat_their_kind"],
     },
     Exclusion {
         what: "older API versions (`autoscaling/v1`, …)",

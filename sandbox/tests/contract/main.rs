@@ -8,7 +8,9 @@
 //! | variable | |
 //! |---|---|
 //! | `CONTRACT_BACKENDS` | which of `embedded`, `tcp`, `real`, with commas; one that is named and cannot run is a failure |
-//! | `CONTRACT_RECORD=1` | writes what the real server answered to `recorded/` |
+//! | `CONTRACT_FUZZ` | plays so many sequences on the embedded server and the real one, instead of the tests |
+//! | `CONTRACT_SEED`, `CONTRACT_FIRST` | from which seed they are drawn (1), and from which of them on (0) |
+//! | `CONTRACT_RECORD=1` | writes what the real server answered to `recorded/`; where the embedded one answers otherwise, too |
 //! | `CONTRACT_README=1` | writes the table of exclusions into `sandbox/README.md` |
 
 // Values are given as literals.
@@ -22,6 +24,7 @@
 mod backend;
 mod context;
 mod exclusions;
+mod fuzz;
 mod readme;
 mod recorded;
 mod registry;
@@ -42,10 +45,31 @@ async fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if let Some(plan) = fuzz::Plan::from_environment() {
+        let failures = fuzz::run(plan).await;
+        for failure in &failures {
+            println!("\nFAILED {failure}");
+        }
+        return if failures.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
     run::catch_panics();
     let mut failures = readme::check(&registry::all());
+    if !options.record {
+        let mut suites: Vec<&str> = tests.iter().map(|test| test.suite).collect();
+        suites.dedup();
+        failures.extend(recorded::control(&suites, &registry::all()));
+    }
     let mut outcomes = Vec::new();
-    for kind in backend::Kind::ALL {
+    let mut kinds = backend::Kind::ALL;
+    if options.record {
+        // What the real server answers is there before the embedded one is held against it.
+        kinds.rotate_right(1);
+    }
+    for kind in kinds {
         if !options
             .backends
             .as_ref()
@@ -62,9 +86,6 @@ async fn main() -> ExitCode {
             Ok(None) => println!("{}: not run: no binaries; `make kubernetes` builds them", kind.name()),
             Err(why) => failures.push(format!("{}: {why}", kind.name())),
         }
-    }
-    if !recorded::exist() {
-        println!("recorded: nothing to compare with: no trace of a real server is committed");
     }
     println!("{}", report::table(&outcomes));
     failures.extend(report::failures(&outcomes));

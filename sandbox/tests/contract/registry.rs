@@ -34,18 +34,23 @@ pub(crate) use suite;
 /// Every test, suite by suite.
 pub(crate) fn all() -> Vec<Test> {
     use crate::suites::{
-        admission, apply, crud, definitions, deletion, discovery, dry_run, events, expiry, field_validation,
-        generate_name, namespaces, pages, patch, rules, schemas, subresources, tables, watch,
+        admission, apply, crud, definitions, deletion, discovery, dry_run, events, expiry, field_validation, found,
+        generate_name, kinds, namespaces, ownership, pages, patch, rules, schemas, services, subresources, tables,
+        watch,
     };
     [
         admission::tests(),
         discovery::tests(),
         crud::tests(),
+        kinds::tests(),
+        services::tests(),
         generate_name::tests(),
         pages::tests(),
         watch::tests(),
         patch::tests(),
         apply::tests(),
+        ownership::tests(),
+        found::tests(),
         subresources::tests(),
         deletion::tests(),
         definitions::tests(),

@@ -36,7 +36,7 @@ pub enum SnapshotError {
 }
 
 /// Lists everything under each path, such as `/apis/apps/v1/deployments`, and [`mask`]s it.
-pub async fn take<S, R>(service: S, paths: &[&str]) -> Result<Snapshot, SnapshotError>
+pub async fn take<S, R>(service: S, paths: &[impl AsRef<str>]) -> Result<Snapshot, SnapshotError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
@@ -44,7 +44,7 @@ where
     R::Error: Into<BoxError>,
 {
     let mut snapshot = Snapshot::new();
-    for &path in paths {
+    for path in paths.iter().map(AsRef::as_ref) {
         let failed = |source: BoxError| SnapshotError::Request {
             path: path.to_owned(),
             source,

@@ -58,6 +58,10 @@ struct Happening {
     fatal: bool,
     #[serde(default)]
     details: Option<String>,
+    #[serde(default, rename = "type")]
+    media: Option<String>,
+    #[serde(default)]
+    bandwidth: Option<f64>,
 }
 
 /// A session and who played it.
@@ -112,6 +116,11 @@ fn timeline(evidence: &Evidence) -> Timeline {
             "playing" if timeline.startup.is_none() => timeline.startup = Some(at),
             "playing" => timeline.stalls.extend(waiting.take().map(|since| (since, at - since))),
             "waiting" if timeline.startup.is_some() => waiting = waiting.or(Some(at)),
+            "fragBuffered" if event.media.as_deref() == Some("main") => {
+                timeline
+                    .estimates
+                    .extend(event.bandwidth.map(|bandwidth| (at, bandwidth)));
+            }
             "error" if event.fatal => {
                 timeline.fatal = Some(event.details.clone().unwrap_or_default());
             }

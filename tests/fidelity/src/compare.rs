@@ -168,6 +168,7 @@ mod tests {
             rungs: (0..30)
                 .map(|number| (number, if number < 20 { "hi" } else { "lo" }.to_owned()))
                 .collect(),
+            estimates: Vec::new(),
             requests: Vec::new(),
             fatal: None,
         }

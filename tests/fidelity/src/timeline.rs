@@ -29,6 +29,9 @@ pub(crate) struct Timeline {
     pub(crate) samples: Vec<Sample>,
     /// The rung in which each segment was fetched last, by the stream's own account.
     pub(crate) rungs: BTreeMap<u64, String>,
+    /// What the player held its line to carry, whenever that changed: seconds since play was pressed, and bit/s.
+    #[serde(default)]
+    pub(crate) estimates: Vec<(f64, f64)>,
     /// What was asked for, and when: seconds since the first request, and what.
     #[serde(default)]
     pub(crate) requests: Vec<(f64, String)>,

@@ -57,6 +57,14 @@ fn timeline(session: &SoloSession, length: Duration) -> Timeline {
             played: glimpse.played.as_secs_f64(),
         })
         .collect();
+    let mut last = None;
+    for glimpse in &session.glimpses {
+        if last.replace(glimpse.estimate) != Some(glimpse.estimate) {
+            timeline
+                .estimates
+                .push((glimpse.at.as_secs_f64(), glimpse.estimate as f64));
+        }
+    }
     timeline
 }
 
@@ -77,6 +85,7 @@ mod tests {
                 state: PlaybackState::Playing,
                 buffered: seconds(4),
                 played: Duration::ZERO,
+                estimate: 500_000,
             }],
             events: vec![
                 (

@@ -140,11 +140,14 @@ impl Player {
         let Some(rung) = pathway.rungs.get(self.rung).cloned() else {
             return;
         };
-        let uris = [(TrackKind::Video, Some(rung.video)), (TrackKind::Audio, rung.audio)];
+        let (now, uris) = (
+            self.now,
+            [(TrackKind::Video, Some(rung.video)), (TrackKind::Audio, rung.audio)],
+        );
         for (kind, uri) in uris {
             let Some(track) = self.track(kind) else { continue };
             if let Some(uri) = uri {
-                track.load(uri);
+                track.load(uri, now);
             }
             track.init = None;
             let playlist = track.playlist.restart(at);

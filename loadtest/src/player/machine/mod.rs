@@ -239,6 +239,12 @@ impl Player {
         self.audio.as_ref().map_or(video, |audio| video.min(audio.buffered()))
     }
 
+    /// What the line is held to carry, in bit/s.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        self.bandwidth.estimate() as u64
+    }
+
     /// Whether the session is over.
     #[must_use]
     pub fn is_ended(&self) -> bool {

@@ -291,7 +291,7 @@ impl Player {
         };
         self.rung = rung;
         let dropped = self.video.as_mut().and_then(|video| {
-            video.load(uri);
+            video.load(uri, now);
             video.playlist.restart(now)
         });
         // An answer on its way is for the old rung. It may finish: closing the connection would cost more.

@@ -5,6 +5,8 @@ use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value};
 
+use crate::schema::Schema;
+
 /// A set of fields as a tree. Keys are `fieldsV1` path elements: `f:name`, `k:{…}`, `v:…`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FieldSet {
@@ -115,13 +117,46 @@ impl FieldSet {
         out
     }
 
+    /// The members of a level come before what lies below any of them, as upstream lists them.
     fn collect_paths(&self, prefix: &str, out: &mut Vec<String>) {
+        let path = |element: &str| format!("{prefix}{}", printed(element));
+        let members = self.nodes.iter().filter(|(_, node)| node.member);
+        out.extend(members.map(|(element, _)| path(element)));
         for (element, node) in &self.nodes {
-            let path = format!("{prefix}{}", printed(element));
-            if node.member {
-                out.push(path.clone());
-            }
-            node.below.collect_paths(&path, out);
+            node.below.collect_paths(&path(element), out);
+        }
+    }
+
+    /// Each field of a struct that has members below it is one, too: with the last of them it goes itself. The keys of
+    /// maps and the items of lists are members only where they were named.
+    pub(crate) fn with_named_parents(&self, schema: &Schema) -> Self {
+        let mut out = Self::default();
+        for (element, node) in &self.nodes {
+            let name = element.strip_prefix("f:");
+            let inner = name.map_or_else(|| schema.item(), |name| schema.field(name));
+            let named = name.is_some_and(|name| schema.properties.contains_key(name));
+            let member = node.member || (named && !node.below.is_empty());
+            out.insert(element.clone(), member, node.below.with_named_parents(inner));
+        }
+        out
+    }
+
+    /// Takes one path of fields out; what lies below it stays.
+    pub(crate) fn forget(&mut self, path: &[&str]) {
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
+        let element = format!("f:{first}");
+        let Some(node) = self.nodes.get_mut(&element) else {
+            return;
+        };
+        if rest.is_empty() {
+            node.member = false;
+        } else {
+            node.below.forget(rest);
+        }
+        if !node.member && node.below.is_empty() {
+            self.nodes.remove(&element);
         }
     }
 
@@ -158,7 +193,8 @@ impl FieldSet {
     }
 }
 
-fn printed(element: &str) -> String {
+/// A path element in Kubernetes' notation.
+pub(super) fn printed(element: &str) -> String {
     match element.split_once(':') {
         Some(("f", name)) => format!(".{name}"),
         Some(("k", keys)) => {
@@ -190,9 +226,9 @@ mod tests {
             [
                 ".metadata.labels",
                 ".metadata.labels.app",
+                ".spec.replicas",
                 ".spec.ports[port=80]",
-                ".spec.ports[port=80].port",
-                ".spec.replicas"
+                ".spec.ports[port=80].port"
             ]
         );
     }

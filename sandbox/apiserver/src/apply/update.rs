@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::compare::compare;
+use super::compare::{Comparison, compare};
 use super::fields::FieldSet;
-use super::managers::{self, Manager, Operation};
+use super::managers::{self, Manager, Operation, Sent};
 use super::merge;
 use crate::error::{ApiError, Cause};
 use crate::schema::Schema;
+
+/// Who owns what was there before anybody's ownership was noted.
+const BEFORE: &str = "before-first-apply";
 
 /// Who writes.
 #[derive(Clone, Debug)]
@@ -33,10 +36,32 @@ impl Writer {
     }
 }
 
+/// The type of an object, as far as ownership is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind<'a> {
+    pub(crate) schema: &'a Schema,
+    /// An object of which nothing is set: what a type always writes is not new when an object is created.
+    pub(crate) zero: &'a Value,
+    /// Fields that the endpoint resets, which nobody gains or loses through it.
+    pub(crate) reset: &'static [&'static [&'static str]],
+}
+
+impl Kind<'_> {
+    /// What changed from `old` to `new`, without what the endpoint resets.
+    fn compare(&self, old: &Value, new: &Value) -> Comparison {
+        let mut comparison = compare(self.schema, old, new);
+        for path in self.reset {
+            comparison.drop_path(path);
+        }
+        comparison
+    }
+}
+
 /// Fields that belong to the server, or to no one.
 const UNOWNED: &[&[&str]] = &[
     &["apiVersion"],
     &["kind"],
+    &["metadata"],
     &["metadata", "name"],
     &["metadata", "namespace"],
     &["metadata", "creationTimestamp"],
@@ -46,23 +71,11 @@ const UNOWNED: &[&[&str]] = &[
     &["metadata", "generation"],
     &["metadata", "managedFields"],
     &["metadata", "resourceVersion"],
-    &["metadata", "deletionTimestamp"],
-    &["metadata", "deletionGracePeriodSeconds"],
 ];
 
-/// Drops what cannot be owned through an endpoint: status through the main one, all but status through `status`.
-fn ownable(mut set: FieldSet, subresource: &str, has_status: bool) -> FieldSet {
+fn ownable(mut set: FieldSet) -> FieldSet {
     for path in UNOWNED {
-        set.drop_path(path);
-    }
-    match subresource {
-        "" if has_status => set.drop_path(&["status"]),
-        "status" => set.drop_path(&["spec"]),
-        _ => {}
-    }
-    // `metadata: {}` alone is no field of anybody's.
-    if set.nodes.get("f:metadata").is_some_and(|node| node.below.is_empty()) {
-        set.drop_path(&["metadata"]);
+        set.forget(path);
     }
     set
 }
@@ -70,36 +83,52 @@ fn ownable(mut set: FieldSet, subresource: &str, has_status: bool) -> FieldSet {
 /// Applies a configuration to a live object (`Null` where it is to be created). Gives the new object, with its
 /// managers; equal to the live one where nothing changes.
 pub(crate) fn apply(
-    schema: &Schema,
+    kind: &Kind<'_>,
     live: &Value,
     config: &Value,
     writer: &Writer,
     force: bool,
-    has_status: bool,
 ) -> Result<Value, ApiError> {
+    let schema = kind.schema;
     let mut entries = managers::read(live);
-    let fields = ownable(merge::field_set(schema, config), &writer.subresource, has_status);
-    let mut entry = writer.entry(Operation::Apply, fields);
-    let position = entries.iter().position(|m| m.is(&entry));
-    let last = position.map(|index| entries.remove(index));
-
     let empty = Value::Object(serde_json::Map::new());
     let base = if live.is_null() { &empty } else { live };
+    if entries.is_empty() && !live.is_null() {
+        let before = Writer {
+            manager: BEFORE.to_owned(),
+            ..writer.clone()
+        };
+        let all = ownable(kind.compare(kind.zero, base).changed);
+        entries.push(before.entry(Operation::Update, all));
+    }
+    let mut named = merge::field_set(schema, config);
+    for path in kind.reset {
+        named.drop_path(path);
+    }
+    let mut entry = writer.entry(Operation::Apply, ownable(named.clone()));
+    let last = entries
+        .iter()
+        .position(|m| m.is(&entry))
+        .map(|index| entries.remove(index));
+
     let mut object = merge::merge(schema, base, config);
-    let same_fields = last.as_ref().is_some_and(|last| last.fields == entry.fields);
-    // Where the same fields are applied as the last time, none is abandoned.
-    if let Some(last) = last.as_ref().filter(|_| !same_fields) {
-        let mut kept = entry.fields.clone();
+    if let Some(last) = last.as_ref().filter(|last| !last.fields.is_empty()) {
+        let mut kept = named;
         for manager in &entries {
             kept.unite(manager.fields.clone());
         }
-        merge::remove_abandoned(schema, &mut object, &last.fields, &kept);
+        object = merge::remove_abandoned(schema, &object, &last.fields, &kept);
     }
 
-    let comparison = compare(schema, base, &object);
+    // The commonest of all: an applier that says what it said before.
+    let again = |last: &Manager| last.fields == entry.fields && last.api_version == entry.api_version;
+    if object == *base && last.as_ref().is_some_and(again) {
+        return Ok(object);
+    }
+    let comparison = kind.compare(base, &object);
     let conflicts: Vec<FieldSet> = entries
         .iter()
-        .map(|m| m.fields.intersection(&comparison.changed).intersection(&entry.fields))
+        .map(|m| m.fields.intersection(&comparison.changed))
         .collect();
     if !force && conflicts.iter().any(|c| !c.is_empty()) {
         return Err(conflict(&entries, &conflicts));
@@ -108,53 +137,62 @@ pub(crate) fn apply(
         manager.fields.subtract(lost);
         manager.fields.subtract(&comparison.removed);
     }
-
-    if let Some(last) = last.filter(|_| same_fields && comparison.is_empty()) {
-        entry.time = last.time;
+    // The moment is that of the last change by this manager: one that changes nothing leaves it, or has none.
+    if object == *base {
+        entry.time = last.and_then(|last| last.time);
     }
-    match position {
-        Some(index) => entries.insert(index, entry),
-        None => entries.push(entry),
-    }
+    entries.push(entry);
     managers::write(&mut object, &entries);
     Ok(object)
 }
 
 /// Notes in `new` who owns what after a plain write over `old` (`Null` where it is created).
-pub(crate) fn note_update(schema: &Schema, old: &Value, new: &mut Value, writer: &Writer, has_status: bool) {
-    let empty = Value::Object(serde_json::Map::new());
-    let comparison = compare(schema, if old.is_null() { &empty } else { old }, new);
-    // A client that clears managedFields resets ownership; anything else it sends there is ignored.
-    let cleared = new["metadata"].get("managedFields").is_some_and(|sent| {
-        sent.as_array()
-            .is_some_and(|entries| entries.is_empty() || entries.iter().all(|e| e == &empty))
-    });
-    let mut entries = if cleared { Vec::new() } else { managers::read(old) };
-    let changed = ownable(comparison.changed, &writer.subresource, has_status);
-    let probe = writer.entry(Operation::Update, changed.clone());
-    let mut found = false;
+pub(crate) fn note_update(kind: &Kind<'_>, old: &Value, new: &mut Value, writer: &Writer) {
+    let mut entries = match managers::sent(new) {
+        Sent::Reset if writer.subresource.is_empty() => Vec::new(),
+        Sent::These(entries) if writer.subresource.is_empty() => entries,
+        _ => managers::read(old),
+    };
+    if entries.is_empty() && !old.is_null() {
+        // Nobody's ownership is noted, and that stays so until somebody applies.
+        managers::write(new, &[]);
+        return;
+    }
+    let comparison = kind.compare(if old.is_null() { kind.zero } else { old }, new);
     for manager in &mut entries {
-        if manager.is(&probe) {
-            found = true;
-            let before = manager.fields.clone();
-            manager.fields.unite(changed.clone());
-            manager.fields.subtract(&comparison.removed);
-            if manager.fields != before {
-                manager.time.clone_from(&probe.time);
+        manager.fields.subtract(&comparison.changed);
+        manager.fields.subtract(&comparison.removed);
+    }
+    entries.retain(|manager| !manager.fields.is_empty());
+    let taken = writer.entry(Operation::Update, ownable(comparison.changed));
+    if !taken.fields.is_empty() {
+        match entries.iter_mut().find(|manager| manager.is(&taken)) {
+            Some(before) => {
+                before.fields.unite(taken.fields);
+                before.time = taken.time;
             }
-        } else {
-            manager.fields.subtract(&changed);
-            manager.fields.subtract(&comparison.removed);
+            None => entries.push(taken),
         }
     }
-    if !found {
-        entries.push(probe);
-    }
+    managers::cap(&mut entries);
     managers::write(new, &entries);
 }
 
 fn conflict(entries: &[Manager], conflicts: &[FieldSet]) -> ApiError {
-    let mut by_manager: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // In the order of upstream's identifiers: those who apply first, whose versions do not tell them apart.
+    let key = |m: &Manager| {
+        let updates = m.operation == Operation::Update;
+        let version = if updates { m.api_version.clone() } else { String::new() };
+        // One without a subresource ends earlier, and so comes later.
+        (
+            m.name.clone(),
+            updates,
+            version,
+            m.subresource.is_empty(),
+            m.subresource.clone(),
+        )
+    };
+    let mut by_manager: BTreeMap<_, (String, Vec<String>)> = BTreeMap::new();
     let mut causes = Vec::new();
     for (manager, fields) in entries.iter().zip(conflicts) {
         for path in fields.paths() {
@@ -164,14 +202,15 @@ fn conflict(entries: &[Manager], conflicts: &[FieldSet]) -> ApiError {
                 message,
                 field: path.clone(),
             });
-            by_manager.entry(manager.printed()).or_default().push(path);
+            let entry = by_manager.entry(key(manager));
+            entry.or_insert_with(|| (manager.printed(), Vec::new())).1.push(path);
         }
     }
     let message = if let [only] = causes.as_slice() {
         format!("Apply failed with 1 conflict: {}: {}", only.message, only.field)
     } else {
         let parts = by_manager
-            .iter()
+            .values()
             .map(|(m, paths)| format!("conflicts with {m}:\n- {}", paths.join("\n- ")));
         format!(
             "Apply failed with {} conflicts: {}",

@@ -35,6 +35,16 @@ pub(crate) fn apply(def: &ResourceDef, object: &mut Value) {
             }
         });
     }
+    if let ("", "Service") = kind
+        && object["spec"]["type"] == "LoadBalancer"
+        && let Some(balancer) = object.pointer_mut("/status/loadBalancer")
+    {
+        each(balancer, "ingress", |ingress| {
+            if ingress["ip"].as_str().is_some_and(|ip| !ip.is_empty()) {
+                default(ingress, "ipMode", "VIP");
+            }
+        });
+    }
     if let ("storage.k8s.io", "StorageClass") = kind {
         default(object, "reclaimPolicy", "Delete");
         default(object, "volumeBindingMode", "Immediate");
@@ -49,6 +59,7 @@ pub(crate) fn apply(def: &ResourceDef, object: &mut Value) {
         ("", "Pod") => {
             default(spec, "enableServiceLinks", true);
             pod_spec(spec);
+            super::pod_defaults::pod(spec);
         }
         ("", "Service") => service(spec),
         ("", "PersistentVolumeClaim") => default(spec, "volumeMode", "Filesystem"),
@@ -137,6 +148,11 @@ fn job(spec: &mut Value) {
 fn service(spec: &mut Value) {
     default(spec, "type", "ClusterIP");
     default(spec, "sessionAffinity", "None");
+    if spec["sessionAffinity"] == "None"
+        && let Some(fields) = spec.as_object_mut()
+    {
+        fields.remove("sessionAffinityConfig");
+    }
     if spec["sessionAffinity"] == "ClientIP" {
         default(
             spec,
@@ -146,8 +162,6 @@ fn service(spec: &mut Value) {
     }
     if spec["type"] != "ExternalName" {
         default(spec, "internalTrafficPolicy", "Cluster");
-        default(spec, "ipFamilies", json!(["IPv4"]));
-        default(spec, "ipFamilyPolicy", "SingleStack");
     }
     if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
         default(spec, "externalTrafficPolicy", "Cluster");
@@ -160,6 +174,14 @@ fn service(spec: &mut Value) {
         let number = port["port"].clone();
         default(port, "targetPort", number);
     });
+}
+
+/// What is decided with the address of a Service, so that nobody who sends one owns it.
+pub(crate) fn families(spec: &mut Value) {
+    if spec["type"] != "ExternalName" {
+        default(spec, "ipFamilies", json!(["IPv4"]));
+        default(spec, "ipFamilyPolicy", "SingleStack");
+    }
 }
 
 fn autoscaler(spec: &mut Value) {

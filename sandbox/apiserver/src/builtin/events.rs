@@ -96,9 +96,8 @@ fn common(def: &ResourceDef, event: &Value, causes: &mut Vec<Cause>) {
         }
     }
     let controller = text("reportingComponent");
-    if !names::is_qualified_name(controller) {
-        let detail = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-        causes.push(Cause::invalid(reporter, &controller.into(), detail));
+    for rule in names::qualified_name_faults(controller) {
+        causes.push(Cause::invalid(reporter, &controller.into(), rule));
     }
     for (field, limit) in LIMITS {
         if text(field).len() > limit {

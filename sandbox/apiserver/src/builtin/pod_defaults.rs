@@ -51,13 +51,20 @@ fn container(container: &mut Value) {
             http_get(get);
         }
     }
-    // A limit without a request is a request too.
-    let limits = container["resources"].get("limits").and_then(Value::as_object).cloned();
-    for (resource, limit) in limits.into_iter().flatten() {
-        if !container["resources"]["requests"].is_object() {
-            container["resources"]["requests"] = json!({});
-        }
-        default(&mut container["resources"]["requests"], &resource, limit);
+}
+
+/// What only pods have, not the templates they are made of: a limit without a request is a request, too.
+pub(crate) fn pod(spec: &mut Value) {
+    for list in ["initContainers", "containers"] {
+        each(spec, list, |container| {
+            let limits = container["resources"].get("limits").and_then(Value::as_object).cloned();
+            for (resource, limit) in limits.into_iter().flatten() {
+                if !container["resources"]["requests"].is_object() {
+                    container["resources"]["requests"] = json!({});
+                }
+                default(&mut container["resources"]["requests"], &resource, limit);
+            }
+        });
     }
 }
 

@@ -88,6 +88,9 @@ pub(crate) fn check_metadata_types(def: &ResourceDef, object: &Value) -> ApiResu
     Ok(())
 }
 
+/// Finalizers that need no domain.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 /// Checks `metadata` of any object.
 pub(crate) fn metadata(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause>) {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -104,38 +107,34 @@ pub(crate) fn metadata(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause
     if !legal {
         causes.push(Cause::invalid("metadata.name", &object["metadata"]["name"], rule));
     }
-    for (field, values) in [("labels", true), ("annotations", false)] {
-        for (key, value) in object["metadata"][field].as_object().into_iter().flatten() {
-            let path = format!("metadata.{field}");
-            if !names::is_qualified_name(key) {
-                let rule = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-                causes.push(Cause::invalid(path.as_str(), &key.as_str().into(), rule));
-            }
-            if values && value.as_str().is_none_or(|value| !names::is_label_value(value)) {
-                let rule = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-                causes.push(Cause::invalid(path, value, rule));
-            }
+    labels(&object["metadata"]["labels"], "metadata.labels", causes);
+    label_names(&object["metadata"]["annotations"], "metadata.annotations", causes);
+    let finalizers = object["metadata"]["finalizers"].as_array().into_iter().flatten();
+    for (index, finalizer) in finalizers.enumerate() {
+        let name = finalizer.as_str().unwrap_or_default();
+        for rule in names::qualified_name_faults(name) {
+            causes.push(Cause::invalid("metadata.finalizers", &name.into(), rule));
         }
-    }
-    for finalizer in object["metadata"]["finalizers"].as_array().into_iter().flatten() {
-        if finalizer.as_str().is_none_or(|f| !names::is_qualified_name(f)) {
+        // Those of custom resources are not looked at any closer.
+        let builtin = def.custom.is_none() && !def.is("apiextensions.k8s.io", "CustomResourceDefinition");
+        if builtin && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name) {
+            let rule = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(
-                "metadata.finalizers",
-                finalizer,
-                "name part must be non-empty",
+                format!("metadata.finalizers[{index}]"),
+                &name.into(),
+                rule,
             ));
         }
     }
-    for (index, owner) in object["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                let detail = format!("{field} must not be empty");
-                let path = format!("metadata.ownerReferences[{index}].{field}");
+                let detail = if field == "apiVersion" {
+                    "version must not be empty"
+                } else {
+                    "must not be empty"
+                };
+                let path = format!("metadata.ownerReferences.{field}");
                 causes.push(Cause::invalid(path, &Value::from(""), detail));
             }
         }
@@ -150,6 +149,25 @@ pub(crate) fn metadata(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause
         );
         let all = &object["metadata"]["ownerReferences"];
         causes.push(Cause::invalid("metadata.ownerReferences", all, detail));
+    }
+}
+
+/// Checks a map of labels.
+fn labels(map: &Value, path: &str, causes: &mut Vec<Cause>) {
+    label_names(map, path, causes);
+    for value in map.as_object().into_iter().flat_map(|map| map.values()) {
+        if value.as_str().is_none_or(|value| !names::is_label_value(value)) {
+            causes.push(Cause::invalid(path, value, names::LABEL_VALUE_RULE));
+        }
+    }
+}
+
+/// Checks the keys of a map of labels or annotations.
+fn label_names(map: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for key in map.as_object().into_iter().flat_map(|map| map.keys()) {
+        for rule in names::qualified_name_faults(key) {
+            causes.push(Cause::invalid(path, &key.as_str().into(), rule));
+        }
     }
 }
 
@@ -191,7 +209,7 @@ pub(crate) fn validate(def: &ResourceDef, object: &Value, old: Option<&Value>, c
                 causes.push(immutable("spec.template", &spec["template"]));
             }
         }
-        ("", "Service") => service(spec, old.map(|old| &old["spec"]), causes),
+        ("", "Service") => super::services::validate(spec, old.map(|old| &old["spec"]), causes),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(spec, causes),
         ("", "ConfigMap" | "Secret") => config(object, old, causes),
         ("" | "events.k8s.io", "Event") => super::events::validate(def, object, old, causes),
@@ -199,13 +217,15 @@ pub(crate) fn validate(def: &ResourceDef, object: &Value, old: Option<&Value>, c
     }
 }
 
+/// Checks the status of a built-in object.
+pub(crate) fn status(def: &ResourceDef, object: &Value, causes: &mut Vec<Cause>) {
+    if def.is("", "Service") {
+        super::services::status(object, causes);
+    }
+}
+
 fn immutable(field: &str, value: &Value) -> Cause {
-    let printed = if value.is_object() || value.is_array() {
-        Value::from(value.to_string())
-    } else {
-        value.clone()
-    };
-    Cause::invalid(field, &printed, "field is immutable")
+    Cause::invalid(field, value, "field is immutable")
 }
 
 fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -248,6 +268,7 @@ fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             }
         }
     }
+    labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), causes);
     if let Some(policy) = spec["restartPolicy"].as_str()
         && !matches!(policy, "Always" | "OnFailure" | "Never")
     {
@@ -260,9 +281,10 @@ fn pod_spec(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn check_port(port: &Value, field: String, causes: &mut Vec<Cause>) {
+pub(super) fn check_port(port: &Value, field: String, causes: &mut Vec<Cause>) {
     if port.as_i64().is_none_or(|port| !(1..=65535).contains(&port)) {
-        causes.push(Cause::invalid(field, port, "must be between 1 and 65535, inclusive"));
+        let number = if port.is_null() { &Value::from(0) } else { port };
+        causes.push(Cause::invalid(field, number, "must be between 1 and 65535, inclusive"));
     }
 }
 
@@ -308,17 +330,21 @@ fn workload(spec: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         causes.push(Cause::required("spec.selector", ""));
     } else if LabelSelector::from_object(&spec["selector"]).is_empty() {
         let detail = "empty selector is invalid for deployment";
-        causes.push(Cause::invalid("spec.selector", &Value::from("{}"), detail));
-    } else if !LabelSelector::from_object(&spec["selector"]).matches(&spec["template"]) {
-        let labels = Value::from(spec["template"]["metadata"]["labels"].to_string());
+        causes.push(Cause::invalid("spec.selector", &spec["selector"], detail));
+    }
+    // No selector selects nothing.
+    let selects = || LabelSelector::from_object(&spec["selector"]).matches(&spec["template"]);
+    if !spec["selector"].is_object() || !selects() {
+        let labels = &spec["template"]["metadata"]["labels"];
         let detail = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, detail));
+        causes.push(Cause::invalid("spec.template.metadata.labels", labels, detail));
     }
-    if let Some(old) = old
-        && old["selector"] != spec["selector"]
-    {
-        causes.push(immutable("spec.selector", &spec["selector"]));
-    }
+    labels(&spec["template"]["metadata"]["labels"], "spec.template.labels", causes);
+    label_names(
+        &spec["template"]["metadata"]["annotations"],
+        "spec.template.annotations",
+        causes,
+    );
     let pod = &spec["template"]["spec"];
     pod_spec(pod, "spec.template.spec", causes);
     if let Some(policy) = pod["restartPolicy"]
@@ -327,6 +353,11 @@ fn workload(spec: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     {
         let field = "spec.template.spec.restartPolicy";
         causes.push(Cause::not_supported(field, &policy.into(), &[Value::from("Always")]));
+    }
+    if let Some(old) = old
+        && old["selector"] != spec["selector"]
+    {
+        causes.push(immutable("spec.selector", &spec["selector"]));
     }
 }
 
@@ -350,31 +381,6 @@ fn stateful_set_update(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
     if frozen(new) != frozen(old) {
         let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
         causes.push(Cause::forbidden("spec", detail));
-    }
-}
-
-fn service(spec: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-    let kind = spec["type"].as_str().unwrap_or_default();
-    if !matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName") {
-        let supported = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"].map(Value::from);
-        causes.push(Cause::not_supported("spec.type", &spec["type"], &supported));
-    }
-    let ports = spec["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if ports.is_empty() && kind != "ExternalName" && spec["clusterIP"] != "None" {
-        causes.push(Cause::required("spec.ports", ""));
-    }
-    for (index, port) in ports.iter().enumerate() {
-        check_port(&port["port"], format!("spec.ports[{index}].port"), causes);
-        if ports.len() > 1 && port["name"].as_str().is_none_or(str::is_empty) {
-            causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
-        }
-    }
-    if let Some(old) = old
-        && old["clusterIP"].as_str().is_some_and(|ip| !ip.is_empty())
-        && kind != "ExternalName"
-        && old["clusterIP"] != spec["clusterIP"]
-    {
-        causes.push(immutable("spec.clusterIPs[0]", &spec["clusterIP"]));
     }
 }
 

@@ -3,6 +3,7 @@
 use kube_cel::{CompiledSchema, ErrorKind, RootContext, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
+use super::validate::type_of;
 use crate::error::Cause;
 
 /// The compiled rules of one version of a custom resource.
@@ -85,15 +86,12 @@ fn cause(object: &Value, error: &ValidationError) -> Cause {
     match (&error.kind, error.reason.as_deref()) {
         (ErrorKind::ValidationFailure, Some("FieldValueForbidden")) => Cause::forbidden(field, &error.message),
         (ErrorKind::ValidationFailure, Some("FieldValueRequired")) => Cause::required(field, &error.message),
-        _ => {
-            // Kubernetes prints the type, not the value, of objects and lists.
-            let printed = match value {
-                Value::Object(_) => Value::from("object"),
-                Value::Array(_) => Value::from("array"),
-                scalar => scalar.clone(),
-            };
-            Cause::invalid(field, &printed, &error.message)
+        (ErrorKind::ValidationFailure, _) if value.is_object() || value.is_array() => {
+            Cause::invalid_as_a_whole(field, &error.message)
         }
+        (ErrorKind::ValidationFailure, _) => Cause::invalid(field, value, &error.message),
+        // What cannot be evaluated is told with the type of the value.
+        _ => Cause::invalid(field, &type_of(value).into(), &error.message),
     }
 }
 

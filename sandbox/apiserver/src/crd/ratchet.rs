@@ -11,8 +11,8 @@ use crate::schema::{ListKind, Schema};
 /// apart by keys; other lists only as a whole.
 pub(crate) fn tolerated(schema: &Schema, old: &Value, new: &Value, cause: &Cause) -> bool {
     let mut steps = steps(&cause.field);
-    if cause.reason == "FieldValueRequired" {
-        // Whoever lacks the field is what has to be unchanged.
+    if matches!(cause.reason, "FieldValueRequired" | "FieldValueDuplicate") {
+        // Whoever lacks the field, or has an item twice, is what has to be unchanged.
         steps.pop();
     }
     let (mut schema, mut old, mut new) = (schema, old, new);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::cel::CelRules;
+use crate::apply::update::{Writer, note_update};
 use crate::engine::{Engine, now};
 use crate::error::{ApiResult, Cause};
 use crate::registry::printer::Column;
@@ -39,20 +40,28 @@ pub(crate) fn on_write(engine: &Engine, def: &ResourceDef, object: &mut Value, o
     if !causes.is_empty() {
         return Err(def.invalid(&name, &causes));
     }
-    if old.is_none() {
-        let finalizers = &mut object["metadata"]["finalizers"];
-        if !finalizers.is_array() {
-            *finalizers = json!([]);
-        }
-        if let Some(list) = finalizers.as_array_mut()
-            && !list.iter().any(|f| f == CLEANUP)
-        {
-            list.push(CLEANUP.into());
-        }
-    }
     let conflict = name_conflict(engine, &name, object);
+    let before = object.clone();
     set_status(object, conflict);
+    own_status(def, before, object);
     Ok(())
+}
+
+/// The server is the owner of what it says of a definition. Which versions are stored is said at creation, by nobody.
+fn own_status(def: &ResourceDef, mut before: Value, object: &mut Value) {
+    let status = &mut before["status"];
+    status["storedVersions"] = object["status"]["storedVersions"].clone();
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+        status["acceptedNames"] = json!({"plural": "", "kind": ""});
+    }
+    let server = Writer {
+        manager: "kube-apiserver".to_owned(),
+        api_version: def.api_version(),
+        subresource: "status".to_owned(),
+        now: now(),
+    };
+    note_update(&def.ownership("status"), &before, object, &server);
 }
 
 fn check(object: &Value, causes: &mut Vec<Cause>) {
@@ -243,6 +252,23 @@ fn set_status(object: &mut Value, conflict: Option<String>) {
     }
 }
 
+/// A definition that is to go stays until its objects are gone.
+pub(crate) fn on_delete(object: &mut Value) {
+    object["metadata"]["deletionTimestamp"] = now().into();
+    let finalizers = &mut object["metadata"]["finalizers"];
+    if !finalizers.is_array() {
+        *finalizers = json!([]);
+    }
+    if let Some(list) = finalizers.as_array_mut()
+        && !list.iter().any(|f| f == CLEANUP)
+    {
+        list.push(CLEANUP.into());
+    }
+    let condition = json!({"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"});
+    set_condition(&mut object["status"]["conditions"], condition);
+}
+
 fn set_condition(conditions: &mut Value, mut condition: Value) {
     let Some(list) = conditions.as_array_mut() else { return };
     let before = list.iter_mut().find(|c| c["type"] == condition["type"]);
@@ -318,6 +344,7 @@ fn resources(crd: &Value) -> Vec<Arc<ResourceDef>> {
                 selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
             }),
             schema: Arc::new(with_metadata(schema)),
+            zero: json!({}),
             fields: version["selectableFields"]
                 .as_array()
                 .into_iter()

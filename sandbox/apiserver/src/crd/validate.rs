@@ -29,32 +29,45 @@ pub(crate) fn validate(schema: &Schema, value: &Value, path: &str, causes: &mut 
         && !format_ok(format, text)
     {
         let detail = format!("{} in body must be of type {format}: {text:?}", display(path));
-        causes.push(Cause::invalid(display_field(path), value, detail));
+        causes.push(Cause {
+            reason: "FieldValueTypeInvalid",
+            ..Cause::invalid(display_field(path), value, detail)
+        });
     }
     if schema.embedded {
         for name in ["apiVersion", "kind"] {
             if value[name].as_str().is_none_or(str::is_empty) {
-                causes.push(Cause::required(join(path, name), "must not be empty"));
+                causes.push(Cause::required(join(path, name), ""));
             }
         }
     }
     match value {
         Value::Object(fields) => {
             for (name, child) in fields {
-                if let Some(schema) = schema.known_field(name) {
-                    validate(schema, child, &join(path, name), causes);
+                let path = join(path, name);
+                match (schema.known_field(name), child) {
+                    (None, _) => {}
+                    // Lists of Kubernetes' own types are not looked at: finalizers may be there twice.
+                    (Some(inner), Value::Array(items)) if schema.type_name.is_some() && inner.ty == Ty::Array => {
+                        validate_items(inner, items, &path, causes);
+                    }
+                    (Some(inner), child) => validate(inner, child, &path, causes),
                 }
             }
         }
         Value::Array(items) => {
             check_list(schema, items, path, causes);
-            if let Some(schema) = &schema.items {
-                for (index, item) in items.iter().enumerate() {
-                    validate(schema, item, &format!("{path}[{index}]"), causes);
-                }
-            }
+            validate_items(schema, items, path, causes);
         }
         _ => {}
+    }
+}
+
+fn validate_items(list: &Schema, items: &[Value], path: &str, causes: &mut Vec<Cause>) {
+    for (index, item) in items.iter().enumerate() {
+        if let Some(schema) = &list.items {
+            validate(schema, item, &format!("{path}[{index}]"), causes);
+        }
     }
 }
 
@@ -161,7 +174,8 @@ fn check_rules(rules: &Rules, schema: &Schema, value: &Value, path: &str, causes
         }
         Value::Array(items) => {
             if let Some(min) = rules.min_items.filter(|min| items.len() < *min) {
-                invalid(format!("{name} in body should have at least {min} items"));
+                let detail = format!("{name} in body should have at least {min} items");
+                causes.push(Cause::invalid(display_field(path), &items.len().into(), detail));
             }
             if let Some(max) = rules.max_items.filter(|max| items.len() > *max) {
                 causes.push(Cause {

@@ -7,6 +7,7 @@ use crate::crd::{default, prune};
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::protobuf::DecodeError;
 use crate::registry::ResourceDef;
+use crate::store::object::Hidden;
 
 /// Parses a body: JSON, or YAML where `yaml` says so.
 pub(crate) fn parse(body: &[u8], yaml: bool) -> ApiResult<Value> {
@@ -22,15 +23,45 @@ pub(crate) fn parse(body: &[u8], yaml: bool) -> ApiResult<Value> {
 pub(crate) fn protobuf(body: &[u8]) -> ApiResult<Value> {
     crate::protobuf::decode(body).map_err(|error| match error {
         DecodeError::Malformed => ApiError::bad_request(error.to_string()),
-        DecodeError::Unsupported(_) => {
-            let found = format!("{}: {error}", crate::protobuf::CONTENT_TYPE);
-            ApiError::unsupported_media_type(&found, "application/json, application/yaml")
-        }
+        DecodeError::Unsupported(_) => ApiError::unsupported_media_type("application/json, application/yaml"),
     })
 }
 
+/// The kind and version of an object must be told: nothing but its resource says what a custom one should be.
+pub(crate) fn must_tell(def: &ResourceDef, object: &Value, body: &[u8]) -> ApiResult<()> {
+    let missing = |field: &str| object[field].as_str().is_none_or(str::is_empty);
+    if def.custom.is_none() || !object.is_object() || !missing("kind") {
+        return Ok(());
+    }
+    let body = String::from_utf8_lossy(body);
+    let start: String = body.chars().take(30).collect();
+    let start = if start.len() < body.len() {
+        format!("{start} ...")
+    } else {
+        start
+    };
+    let message = format!(
+        "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{body}' ({start})",
+        def.kind
+    );
+    Err(ApiError::bad_request(message))
+}
+
+/// An object that is put somewhere must have the name of the place.
+pub(crate) fn must_be_named(object: &Value, name: &str) -> ApiResult<()> {
+    match object["metadata"]["name"].as_str().unwrap_or_default() {
+        "" => Err(ApiError::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        named if named != name => Err(ApiError::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that the object is of the resource's kind and version, and fills both in.
-pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
+pub(crate) fn identify(def: &ResourceDef, object: &mut Value, patch: bool) -> ApiResult<()> {
     if !object.is_object() {
         return Err(ApiError::bad_request(
             "the object provided is unrecognized (must be of type Object)",
@@ -41,6 +72,11 @@ pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
         .as_str()
         .filter(|found| *found != api_version && !found.is_empty())
     {
+        if patch && def.custom.is_some() {
+            let cause = Cause::invalid("apiVersion", &found.into(), format!("must be {api_version}"));
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(def.invalid(name, &[cause]));
+        }
         let message =
             format!("the API version in the data ({found}) does not match the expected API version ({api_version})");
         return Err(ApiError::bad_request(message));
@@ -49,6 +85,12 @@ pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
         .as_str()
         .filter(|found| *found != def.kind && !found.is_empty())
     {
+        if def.custom.is_some() {
+            // Any kind can be decoded; what it must be is a matter of validation.
+            let cause = Cause::invalid("kind", &found.into(), format!("must be {}", def.kind));
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            return Err(ApiError::invalid(&def.group, found, name, &[cause]));
+        }
         let message = format!(
             "{found} in version {:?} cannot be handled as a {}: no kind {found:?} is registered for this resource",
             def.version, def.kind
@@ -64,7 +106,14 @@ pub(crate) fn identify(def: &ResourceDef, object: &mut Value) -> ApiResult<()> {
 }
 
 /// Brings an object into its type: unknown fields go (or are refused), types are checked. Gives warnings.
-pub(crate) fn conform(def: &ResourceDef, object: &mut Value, options: &WriteOptions) -> ApiResult<Vec<String>> {
+/// An `applied` one is not decoded, so its nulls stay; and what is hidden of its metadata is to be put back before it is
+/// stored, where nothing is known of its type.
+pub(crate) fn conform(
+    def: &ResourceDef,
+    object: &mut Value,
+    options: &WriteOptions,
+    applied: bool,
+) -> ApiResult<(Vec<String>, Hidden)> {
     let strictness = options.strictness;
     let mut unknown = Vec::new();
     prune::prune(&def.schema, object, &prune::Place::Root, &mut unknown);
@@ -81,26 +130,42 @@ pub(crate) fn conform(def: &ResourceDef, object: &mut Value, options: &WriteOpti
             let cause = Cause::invalid("patch", &patch.as_str().into(), strict);
             return Err(ApiError::invalid("", "", "", &[cause]));
         }
-        let message = if def.custom.is_some() {
-            strict
-        } else {
-            let kind = &def.kind;
-            format!(
-                "{kind} in version {:?} cannot be handled as a {kind}: {strict}",
-                def.version
-            )
-        };
+        let kind = &def.kind;
+        let message = format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {strict}",
+            def.version
+        );
         return Err(ApiError::bad_request(message));
     }
+    let typed = if def.custom.is_none() {
+        crate::builtin::validation::check_types(def, object)
+    } else {
+        crate::builtin::validation::check_metadata_types(def, object)
+    };
+    // What a patch makes of an object must be one; that it is not is the patch's fault.
+    typed.map_err(|error| match &options.patch {
+        Some(_) => {
+            let cause = Cause::invalid("patch", &object.to_string().into(), &error.message);
+            ApiError::invalid("", "", "", &[cause])
+        }
+        None => error,
+    })?;
+    let mut hidden = Hidden::default();
     if def.custom.is_none() {
-        crate::builtin::validation::check_types(def, object)?;
+        crate::builtin::omit::empty(&def.schema, object);
+        crate::builtin::zero::fill(&def.zero, object);
     } else {
-        crate::builtin::validation::check_metadata_types(def, object)?;
+        let taken = Hidden::take(&mut object["metadata"]);
+        crate::builtin::omit::empty(def.schema.field("metadata"), &mut object["metadata"]);
+        if applied {
+            hidden = taken;
+        } else {
+            default::drop_nulls(&def.schema, object);
+        }
     }
-    default::drop_nulls(&def.schema, object);
     if strictness == Strictness::Ignore {
-        Ok(Vec::new())
+        Ok((Vec::new(), hidden))
     } else {
-        Ok(texts)
+        Ok((texts, hidden))
     }
 }

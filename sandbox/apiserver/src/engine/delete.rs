@@ -102,6 +102,10 @@ impl Engine {
             if def.is("", "Namespace") {
                 object["status"]["phase"] = "Terminating".into();
             }
+            let definition = def.is("apiextensions.k8s.io", "CustomResourceDefinition");
+            if definition && !old.deleting() {
+                crate::crd::register::on_delete(&mut object);
+            }
             let held = def.is("", "Namespace")
                 || object["metadata"]["finalizers"]
                     .as_array()
@@ -112,11 +116,18 @@ impl Engine {
                 }
                 if let Ok(gone) = self.store.remove(&key, old.revision, old.value.clone()) {
                     self.after_remove(def, &gone.value);
+                    if def.is("", "Pod") {
+                        // Pods end: even one that is gone at once is shown with the end that it came to.
+                        mark(def, &mut object, grace);
+                        return Ok(Deleted::Gone(Arc::new(Stored::new(object, gone.revision))));
+                    }
                     return Ok(Deleted::Gone(gone));
                 }
                 continue;
             }
-            mark(&mut object, grace);
+            if !definition {
+                mark(def, &mut object, grace);
+            }
             if object == old.value || options.dry_run {
                 return Ok(Deleted::Pending(Arc::new(Stored::new(object, old.revision))));
             }
@@ -130,17 +141,20 @@ impl Engine {
 }
 
 fn check_preconditions(def: &ResourceDef, name: &str, old: &Stored, options: &DeleteOptions) -> ApiResult<()> {
-    let failed = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(ApiError::conflict(&def.group, &def.plural, name, &why))
+    let failed = |what: &str, wanted: &str, found: &str, perhaps: &str| {
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have \
+             been {perhaps}"
+        );
+        Err(ApiError::conflict(&def.group, &def.kind, name, &why))
     };
     let uid = old.uid().unwrap_or_default();
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
-        return failed("UID", wanted, uid);
+        return failed("UID", wanted, uid, "deleted and then recreated");
     }
     let revision = old.revision.to_string();
     match options.resource_version.as_deref() {
-        Some(wanted) if wanted != revision => failed("ResourceVersion", wanted, &revision),
+        Some(wanted) if wanted != revision => failed("ResourceVersion", wanted, &revision, "modified"),
         _ => Ok(()),
     }
 }
@@ -180,10 +194,10 @@ fn add_policy_finalizer(object: &mut Value, policy: Option<&str>) {
     }
 }
 
-fn mark(object: &mut Value, grace: i64) {
+fn mark(def: &ResourceDef, object: &mut Value, grace: i64) {
     let metadata = &mut object["metadata"];
-    let before = metadata["deletionGracePeriodSeconds"].as_i64();
-    if metadata["deletionTimestamp"].is_string() && before.is_some_and(|before| before <= grace) {
+    let before = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default();
+    if metadata["deletionTimestamp"].is_string() && before <= grace {
         return;
     }
     let end = jiff::Timestamp::now().as_second() + grace;
@@ -194,5 +208,8 @@ fn mark(object: &mut Value, grace: i64) {
         metadata["generation"] = (generation + 1).into();
     }
     metadata["deletionTimestamp"] = end.into();
-    metadata["deletionGracePeriodSeconds"] = grace.into();
+    // The end of a namespace takes what it takes.
+    if !def.is("", "Namespace") {
+        metadata["deletionGracePeriodSeconds"] = grace.into();
+    }
 }

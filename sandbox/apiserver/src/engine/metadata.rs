@@ -1,9 +1,11 @@
 //! The part of `metadata` that belongs to the server.
 
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use super::now;
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
 
 /// Letters and digits that make no words.
@@ -36,7 +38,7 @@ pub(crate) fn on_create(def: &ResourceDef, object: &mut Value, namespace: &str) 
         let cut: String = generate.chars().take(58).collect();
         metadata["name"] = format!("{cut}{}", random_suffix()).into();
     } else if !named {
-        let cause = crate::error::Cause::required("metadata.name", "name or generateName is required");
+        let cause = Cause::required("metadata.name", "name or generateName is required");
         return Err(def.invalid("", &[cause]));
     }
     let Some(fields) = metadata.as_object_mut() else {
@@ -47,8 +49,6 @@ pub(crate) fn on_create(def: &ResourceDef, object: &mut Value, namespace: &str) 
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",
-        "managedFields",
-        "generation",
     ] {
         fields.remove(name);
     }
@@ -62,14 +62,39 @@ pub(crate) fn on_create(def: &ResourceDef, object: &mut Value, namespace: &str) 
     Ok(())
 }
 
-/// Carries over what an update cannot change, and refuses contradictions.
-pub(crate) fn on_update(def: &ResourceDef, old: &Value, new: &mut Value) -> ApiResult<()> {
+/// An object was sent whole with a uid that is not the one of the object that is there. In the words of upstream's storage.
+pub(crate) fn another_uid(def: &ResourceDef, namespace: &str, name: &str, sent: &str, real: &str) -> ApiError {
+    let kind = if def.is("", "Service") {
+        "services/specs"
+    } else {
+        &def.plural
+    };
+    let key = if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    };
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{kind}/{key}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: UID in precondition: {sent}, UID in object meta: {real}"
+    );
+    ApiError::conflict(&def.group, &def.plural, name, &why)
+}
+
+/// Carries over what an update cannot change, and refuses contradictions. The uid of an object that is sent whole is a
+/// condition; in a patch it is a field like others, which cannot be changed.
+pub(crate) fn on_update(def: &ResourceDef, old: &Value, new: &mut Value, patch: bool) -> ApiResult<()> {
     let name = old["metadata"]["name"].as_str().unwrap_or_default();
     let uid = new["metadata"]["uid"].as_str().unwrap_or_default();
     let real = old["metadata"]["uid"].as_str().unwrap_or_default();
     if !uid.is_empty() && uid != real {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {real}");
-        return Err(ApiError::conflict(&def.group, &def.plural, name, &why));
+        if patch {
+            let cause = Cause::invalid("metadata.uid", &uid.into(), "field is immutable");
+            // Upstream looks twice.
+            return Err(def.invalid(name, &[cause.clone(), cause]));
+        }
+        let namespace = old["metadata"]["namespace"].as_str().unwrap_or_default();
+        return Err(another_uid(def, namespace, name, uid, real));
     }
     for field in [
         "name",
@@ -92,34 +117,33 @@ pub(crate) fn on_update(def: &ResourceDef, old: &Value, new: &mut Value) -> ApiR
             }
         }
     }
-    let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    if old["metadata"]["deletionTimestamp"].is_string() {
-        let before = finalizers(old);
-        let added: Vec<Value> = finalizers(new).into_iter().filter(|f| !before.contains(f)).collect();
-        if !added.is_empty() {
-            let names = added
-                .iter()
-                .map(|f| f.as_str().unwrap_or_default().to_owned())
-                .collect::<Vec<_>>();
-            let detail = format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-                names.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>().join(", ")
-            );
-            return Err(def.invalid(name, &[crate::error::Cause::forbidden("metadata.finalizers", &detail)]));
-        }
-    }
     Ok(())
 }
 
-/// Drops empty lists and maps that the typed API never stores.
+/// Refuses finalizers that an object gains when it is being deleted already.
+pub(crate) fn late_finalizers(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    if !old["metadata"]["deletionTimestamp"].is_string() {
+        return;
+    }
+    let finalizers = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let (before, after) = (finalizers(old), finalizers(new));
+    let added = after.iter().filter(|finalizer| !before.contains(finalizer));
+    let added: BTreeSet<String> = added.map(ToString::to_string).collect();
+    if added.is_empty() {
+        return;
+    }
+    let names = added.into_iter().collect::<Vec<_>>().join(", ");
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{names}}}"
+    );
+    let cause = Cause::forbidden("metadata.finalizers", &detail);
+    // Upstream looks twice.
+    causes.extend([cause.clone(), cause]);
+}
+
+/// Drops nulls that the typed API never stores.
 pub(crate) fn tidy(object: &mut Value) {
     if let Some(fields) = object["metadata"].as_object_mut() {
-        fields.retain(|name, value| {
-            let optional = matches!(
-                name.as_str(),
-                "labels" | "annotations" | "finalizers" | "ownerReferences"
-            );
-            !(value.is_null() || optional && (value == &json!({}) || value == &json!([])))
-        });
+        fields.retain(|_, value| !value.is_null());
     }
 }

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::{Engine, WriteOptions, decode, metadata, now};
 use crate::apply::update::{Writer, note_update};
 use crate::builtin::{defaults, strategy, validation};
+use crate::clusterip::ClusterIps;
 use crate::crd;
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
-use crate::store::object::Stored;
+use crate::store::object::{Hidden, Stored};
 use crate::store::{CommitError, Expect, ObjectKey};
 
 /// How often a write that lost a race is tried again before the client hears of it.
@@ -28,7 +29,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Proposal {
     /// In the version of the request.
     pub(crate) object: Value,
-    /// The object already carries its `managedFields`: server-side apply has worked them out.
+    /// The object's `managedFields` stay as they are: server-side apply has worked them out, or nobody is to own what is
+    /// written.
     pub(crate) managed: bool,
 }
 
@@ -59,26 +61,18 @@ impl Engine {
         options: &WriteOptions,
         managed: bool,
     ) -> ApiResult<Outcome> {
-        decode::identify(def, &mut object)?;
-        let warnings = decode::conform(def, &mut object, options)?;
+        decode::identify(def, &mut object, false)?;
+        let (warnings, hidden) = decode::conform(def, &mut object, options, managed)?;
         if object["metadata"]["resourceVersion"]
             .as_str()
             .is_some_and(|v| !v.is_empty())
         {
             // Upstream's storage says so, where nothing maps it to a status.
-            return Err(ApiError {
-                code: 500,
-                reason: "",
-                message: "resourceVersion should not be set on objects to be created".to_owned(),
-                details: None,
-            });
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(ApiError::unmapped(message));
         }
-        let entries = object["metadata"].get("managedFields").cloned();
         let generated = object["metadata"]["name"].as_str().is_none_or(str::is_empty);
         metadata::on_create(def, &mut object, namespace)?;
-        if managed && let Some(entries) = entries {
-            object["metadata"]["managedFields"] = entries;
-        }
         self.check_namespace(def, namespace, &object)?;
         def.to_storage(&mut object);
         if let Some(fields) = object.as_object_mut().filter(|_| def.status) {
@@ -86,7 +80,14 @@ impl Engine {
         }
         self.default_object(def, &mut object);
         if def.custom.is_none() {
-            strategy::on_create(def, &mut object);
+            strategy::before_ownership(def, &mut object);
+        }
+        if !managed {
+            let kind = def.ownership(&options.subresource);
+            note_update(&kind, &Value::Null, &mut object, &Self::writer(def, options));
+        }
+        if def.custom.is_none() {
+            strategy::on_create(def, &mut object, &self.config);
         }
         if def.custom.is_some() || strategy::generation_part(def).is_some() {
             object["metadata"]["generation"] = 1.into();
@@ -94,18 +95,15 @@ impl Engine {
         crd::register::on_write(self, def, &mut object, None)?;
         metadata::tidy(&mut object);
         self.validate(def, &object, None, options)?;
+        hidden.put_back(&mut object["metadata"]);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let key = Self::key(def, namespace, &name);
-        if !managed {
-            note_update(
-                &def.schema,
-                &Value::Null,
-                &mut object,
-                &Self::writer(def, options),
-                def.status,
-            );
-        }
-        if self.store.get(&key.resource, &key.namespace, &key.name).is_some() {
+        if let Some(there) = self.store.get(&key.resource, &key.namespace, &key.name) {
+            if there.deleting() {
+                let error = ApiError::already_exists(&def.group, &def.plural, &name);
+                let message = format!("object is being deleted: {}", error.message);
+                return Err(ApiError { message, ..error });
+            }
             if generated && !managed {
                 let message = format!(
                     "{} \"{name}\" already exists, the server was not able to generate a unique name for the object",
@@ -174,7 +172,7 @@ impl Engine {
             } else {
                 propose(&old.value)?
             };
-            decode::identify(def, &mut object)?;
+            decode::identify(def, &mut object, options.patch.is_some())?;
             let named = object["metadata"]["name"].as_str().unwrap_or_default();
             if !named.is_empty() && named != name {
                 let message = format!("the name of the object ({named}) does not match the name on the URL ({name})");
@@ -184,10 +182,15 @@ impl Engine {
             if !sent.is_empty() && sent != "0" && sent != old.revision.to_string() {
                 return Err(ApiError::modified(&def.group, &def.plural, name));
             }
-            let warnings = decode::conform(def, &mut object, options)?;
+            let (warnings, hidden) = decode::conform(def, &mut object, options, managed)?;
             def.to_storage(&mut object);
-            self.prepare_update(def, &old.value, &mut object, options, managed)?;
-            if unchanged(&old.value, &object) {
+            // What a Service is given is noted when it is written: not if it is refused or tried out, or loses a race.
+            let service = def.is("", "Service") && options.subresource.is_empty();
+            let held = service.then(|| self.ips.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut ips = held.as_deref().cloned();
+            self.prepare_update(def, &old.value, &mut object, options, managed, ips.as_mut())?;
+            hidden.put_back(&mut object["metadata"]);
+            if unchanged(&old, &object) {
                 return Ok(Outcome {
                     object: old,
                     created: false,
@@ -209,11 +212,22 @@ impl Engine {
                     .unwrap_or_default()
                     == 0
                 && !def.is("", "Namespace");
+            // The answer is the object as it was written last, which is no write: its watchers hear of another version.
+            // They hear of it as it was before.
+            let answer = done.then(|| Arc::new(Stored::told(object.clone(), old.revision)));
             let committed = if done {
-                self.store.remove(&key, old.revision, object)
+                self.store.remove(&key, old.revision, old.value.clone())
             } else {
                 self.store.put(&key, Expect::Revision(old.revision), object)
             };
+            // What is removed gives back what it held as it was before.
+            if let Some(mut held) = held
+                && let Some(ips) = ips
+                && committed.is_ok()
+                && !done
+            {
+                *held = ips;
+            }
             // After a lost race, a client that named a version hears of the conflict in the next round.
             if let Ok(object) = committed {
                 if done {
@@ -221,7 +235,7 @@ impl Engine {
                 }
                 self.after_write(def);
                 return Ok(Outcome {
-                    object,
+                    object: answer.unwrap_or(object),
                     created: false,
                     warnings,
                 });
@@ -237,68 +251,25 @@ impl Engine {
         new: &mut Value,
         options: &WriteOptions,
         managed: bool,
+        ips: Option<&mut ClusterIps>,
     ) -> ApiResult<()> {
-        metadata::on_update(def, old, new)?;
+        metadata::on_update(def, old, new, managed || options.patch.is_some())?;
         confine(def, old, new, &options.subresource);
         self.default_object(def, new);
-        if def.is("", "Service") && options.subresource.is_empty() {
-            self.keep_address(def, old, new)?;
+        if !managed {
+            let kind = def.ownership(&options.subresource);
+            note_update(&kind, old, new, &Self::writer(def, options));
+        }
+        if let Some(ips) = ips {
+            let name = old["metadata"]["name"].as_str().unwrap_or_default();
+            ips.update(old, new).map_err(|cause| def.invalid(name, &[cause]))?;
         }
         crd::register::on_write(self, def, new, Some(old))?;
         metadata::tidy(new);
         self.validate(def, new, Some(old), options)?;
-        if generation_changes(def, old, new) {
+        if generation_changes(def, old, new, &options.subresource) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();
             new["metadata"]["generation"] = (generation + 1).into();
-        }
-        if !managed {
-            note_update(&def.schema, old, new, &Self::writer(def, options), def.status);
-        }
-        Ok(())
-    }
-
-    /// A Service keeps its address where the client leaves it out.
-    fn keep_address(&self, def: &ResourceDef, old: &Value, new: &mut Value) -> ApiResult<()> {
-        let name = old["metadata"]["name"].as_str().unwrap_or_default();
-        let (was, spec) = (&old["spec"], &mut new["spec"]);
-        if spec["type"] == "ExternalName" {
-            return Ok(());
-        }
-        for field in ["clusterIP", "clusterIPs"] {
-            if (spec[field].is_null() || spec[field] == "")
-                && let Some(value) = was.get(field)
-            {
-                spec[field] = value.clone();
-            }
-        }
-        let needs_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
-            if needs_ports && port["nodePort"].is_null() {
-                let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
-                let before = was["ports"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .find(same)
-                    .map(|p| p["nodePort"].clone());
-                if let Some(number) = before.filter(|n| !n.is_null()) {
-                    port["nodePort"] = number;
-                }
-            }
-        }
-        let fresh = spec["clusterIP"].as_str().is_none_or(str::is_empty);
-        let missing = needs_ports
-            && spec["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|port| port["nodePort"].is_null());
-        if fresh || missing {
-            let mut ips = self.ips.lock().unwrap_or_else(PoisonError::into_inner);
-            if !fresh {
-                ips.release(old);
-            }
-            ips.allocate(new).map_err(|cause| def.invalid(name, &[cause]))?;
         }
         Ok(())
     }
@@ -322,10 +293,29 @@ impl Engine {
         let _ = self;
         let mut causes = Vec::new();
         validation::metadata(def, object, &mut causes);
+        if let Some(old) = old {
+            metadata::late_finalizers(old, object, &mut causes);
+        }
         if let Some(custom) = &def.custom {
             let fresh = |cause: &Cause| old.is_none_or(|old| !crd::ratchet::tolerated(&def.schema, old, object, cause));
             let mut own = Vec::new();
-            crd::validate::validate(&def.schema, object, "", &mut own);
+            if options.subresource == "status" {
+                // Looked at by itself, so that texts leave out where it stands.
+                if let Some(status) = object.get("status") {
+                    crd::validate::validate(def.schema.field("status"), status, "", &mut own);
+                }
+                for cause in &mut own {
+                    if cause.field == "<nil>" {
+                        // It is the root, and yet has no name.
+                        cause.message = cause.message.replacen("<nil> in body", " in body", 1);
+                    }
+                    let below = cause.field.trim_start_matches("<nil>");
+                    let field = crd::prune::join("status", below);
+                    field.trim_end_matches('.').clone_into(&mut cause.field);
+                }
+            } else {
+                crd::validate::validate(&def.schema, object, "", &mut own);
+            }
             own.retain(fresh);
             // As upstream: rules run on objects that have the right shape only; a duplicate, a number out of range, or what
             // was there before is no hindrance.
@@ -337,6 +327,8 @@ impl Engine {
             causes.append(&mut own);
         } else if options.subresource.is_empty() || options.subresource == "scale" {
             validation::validate(def, object, old, &mut causes);
+        } else if options.subresource == "status" {
+            validation::status(def, object, &mut causes);
         }
         if causes.is_empty() {
             return Ok(());
@@ -385,51 +377,44 @@ impl Engine {
 
 /// Confines an update to what its endpoint may change.
 fn confine(def: &ResourceDef, old: &Value, new: &mut Value, subresource: &str) {
-    let restore = |new: &mut Value, field: &str| match old.get(field) {
-        Some(value) => new[field] = value.clone(),
-        None => drop(new.as_object_mut().map(|fields| fields.remove(field))),
-    };
-    match subresource {
-        "status" => {
-            let status = new.get("status").cloned();
-            let (metadata, managed) = (new["metadata"].clone(), new["metadata"].get("managedFields").cloned());
-            *new = old.clone();
-            if let Some(status) = status {
-                new["status"] = status;
-            } else if let Some(fields) = new.as_object_mut() {
-                fields.remove("status");
-            }
-            if def.custom.is_none() {
-                // Kubelets annotate and label through status.
-                for field in ["labels", "annotations"] {
-                    match metadata.get(field) {
-                        Some(value) => new["metadata"][field] = value.clone(),
-                        None => drop(new["metadata"].as_object_mut().map(|fields| fields.remove(field))),
-                    }
-                }
-            }
-            match managed {
-                Some(managed) => new["metadata"]["managedFields"] = managed,
-                None => drop(
-                    new["metadata"]
-                        .as_object_mut()
-                        .map(|fields| fields.remove("managedFields")),
-                ),
-            }
-        }
-        "" if def.status => restore(new, "status"),
-        _ => {}
+    if subresource == "status" && def.custom.is_some() {
+        let sent = std::mem::replace(new, old.clone());
+        restore(&sent, new, &["status"]);
+        restore(&sent, new, &["metadata", "managedFields"]);
+        return;
+    }
+    for path in def.ownership(subresource).reset {
+        restore(old, new, path);
     }
     if def.is("", "Namespace") {
-        restore(new, "spec");
+        restore(old, new, &["spec"]);
     }
 }
 
-fn generation_changes(def: &ResourceDef, old: &Value, new: &Value) -> bool {
+/// Makes a field of `new` what it is in `old`: the same, or not there.
+fn restore(old: &Value, new: &mut Value, path: &[&str]) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    match old.get(first) {
+        Some(value) if rest.is_empty() => new[*first] = value.clone(),
+        Some(value) => restore(value, &mut new[*first], rest),
+        None => drop(new.as_object_mut().and_then(|fields| fields.remove(*first))),
+    }
+}
+
+fn generation_changes(def: &ResourceDef, old: &Value, new: &Value, subresource: &str) -> bool {
+    if subresource == "binding" {
+        return false;
+    }
     if def.custom.is_some() {
         return specified(def, old).ne(specified(def, new));
     }
-    strategy::generation_part(def).is_some_and(|part| old[part] != new[part])
+    // The annotations of a Deployment are copied to its ReplicaSets, so they count, too; not so by way of its status.
+    let annotated = def.is("apps", "Deployment")
+        && subresource != "status"
+        && old["metadata"]["annotations"] != new["metadata"]["annotations"];
+    strategy::generation_part(def).is_some_and(|part| annotated || old[part] != new[part])
 }
 
 /// The fields of a custom object of which each change is another generation.
@@ -444,18 +429,15 @@ fn specified<'a>(def: &ResourceDef, object: &'a Value) -> impl Iterator<Item = (
 }
 
 /// Whether nothing but the managers' times differs.
-fn unchanged(old: &Value, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+fn unchanged(stored: &Stored, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (stored.value.as_object(), new.as_object()) else {
         return false;
     };
-    if old.len() != new.len()
-        || old
-            .iter()
-            .any(|(name, value)| name != "metadata" && new.get(name) != Some(value))
-    {
+    let same = |(name, value): (&String, &Value)| name == "metadata" || new.get(name) == Some(value);
+    if old.len() != new.len() || !old.iter().all(same) {
         return false;
     }
-    let metadata = |object: &serde_json::Map<String, Value>| {
+    let [(old, _), (new, hollow)] = [old, new].map(|object| {
         let mut metadata = object.get("metadata").cloned().unwrap_or_default();
         if let Some(fields) = metadata.as_object_mut() {
             fields.remove("resourceVersion");
@@ -465,7 +447,8 @@ fn unchanged(old: &Value, new: &Value) -> bool {
                 fields.remove("time");
             }
         }
-        metadata
-    };
-    metadata(old) == metadata(new)
+        let hollow = !Hidden::take(&mut metadata).is_empty();
+        (metadata, hollow)
+    });
+    hollow == stored.hollow && old == new
 }

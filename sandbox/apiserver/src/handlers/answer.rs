@@ -23,6 +23,13 @@ pub(crate) fn json(value: &Value) -> Response<ApiBody> {
     json_bytes(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default().into())
 }
 
+/// No content, 204.
+pub(crate) fn nothing() -> Response<ApiBody> {
+    let mut response = Response::new(ApiBody::full(""));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// Plain text, 200.
 pub(crate) fn text(body: impl Into<Bytes>) -> Response<ApiBody> {
     let mut response = Response::new(ApiBody::full(body));

@@ -42,6 +42,8 @@ impl Selector {
 pub(crate) fn get(call: &Call) -> ApiResult<Response<ApiBody>> {
     let def = &call.def;
     let object = call.engine.store.get(&def.storage, call.namespace(), call.name());
+    let requested = call.query.resource_version().map_err(ApiError::unmapped)?;
+    check_reached(call, requested)?;
     let object = object.ok_or_else(|| def.not_found(call.name()))?;
     if let Some(kind) = table::wanted(call.headers(), call.query.get("includeObject")) {
         return Ok(answer::json(&table::render_one(def, &object, &kind)));
@@ -53,16 +55,10 @@ pub(crate) fn get(call: &Call) -> ApiResult<Response<ApiBody>> {
 pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (def, store) = (&call.def, &call.engine.store);
     let selector = Selector::of(call)?;
-    let requested = call.query.resource_version()?;
+    let requested = call.query.resource_version();
+    let requested = requested.map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))?;
     check_options(call)?;
-    if let Some(wanted) = requested.filter(|wanted| *wanted > store.revision()) {
-        let message = format!("Too large resource version: {wanted}, current: {}", store.revision());
-        let cause = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
-        return Err(ApiError {
-            details: Some(Box::new(cause)),
-            ..ApiError::timeout(message)
-        });
-    }
+    check_reached(call, requested)?;
     let limit = call
         .query
         .number("limit")?
@@ -121,7 +117,25 @@ pub(crate) fn list(call: &Call) -> ApiResult<Response<ApiBody>> {
     if let Some(kind) = table::wanted(call.headers(), call.query.get("includeObject")) {
         return Ok(answer::json(&table::render(def, &page.items, &kind, &metadata)));
     }
+    if def.custom.is_some() && metadata.get("continue").is_none() {
+        // Where nothing is known of a type, nothing is left out for being empty.
+        metadata["continue"] = "".into();
+    }
     Ok(answer::json_bytes(StatusCode::OK, render(def, &page.items, &metadata)))
+}
+
+/// Refuses a version that is not there yet.
+fn check_reached(call: &Call, requested: Option<u64>) -> ApiResult<()> {
+    let current = call.engine.store.revision();
+    let Some(wanted) = requested.filter(|wanted| *wanted > current) else {
+        return Ok(());
+    };
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let cause = json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1});
+    Err(ApiError {
+        details: Some(Box::new(cause)),
+        ..ApiError::timeout(message)
+    })
 }
 
 /// Refuses options that make no sense, for a list or, where `watch` is asked for, a watch.
@@ -133,7 +147,14 @@ pub(super) fn check_options(call: &Call) -> ApiResult<()> {
     let initial = call.query.get("sendInitialEvents").is_some();
     let mut causes = Vec::new();
     let mut forbid = |field: &str, detail: &str| causes.push(Cause::forbidden(field, detail));
-    match (call.query.flag("watch"), initial, how) {
+    let watch = call.query.flag("watch");
+    if !watch && how.is_some() && version.is_none() {
+        forbid(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        );
+    }
+    match (watch, initial, how) {
         (true, false, Some(_)) => forbid(
             "resourceVersionMatch",
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
@@ -143,11 +164,7 @@ pub(super) fn check_options(call: &Call) -> ApiResult<()> {
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ),
         (false, true, _) => forbid("sendInitialEvents", "sendInitialEvents is forbidden for list"),
-        (false, false, Some(_)) if version.is_none() => forbid(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        ),
-        (false, false, Some(_)) if call.query.get("continue").is_some() => forbid(
+        (false, false, Some(_)) if version.is_some() && call.query.get("continue").is_some() => forbid(
             "resourceVersionMatch",
             "resourceVersionMatch is forbidden when continue is provided",
         ),
@@ -155,7 +172,7 @@ pub(super) fn check_options(call: &Call) -> ApiResult<()> {
             "resourceVersionMatch",
             "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
         ),
-        (false, false, Some(other)) if !matches!(other, "Exact" | "NotOlderThan") => {
+        (false, false, Some(other)) if version.is_some() && !matches!(other, "Exact" | "NotOlderThan") => {
             let supported = ["Exact", "NotOlderThan", ""].map(Value::from);
             causes.push(Cause::not_supported("resourceVersionMatch", &other.into(), &supported));
         }

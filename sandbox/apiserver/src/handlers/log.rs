@@ -20,8 +20,9 @@ pub(crate) async fn serve(call: &Call) -> ApiResult<Response<ApiBody>> {
     let container = container(&pod.value, name, call.query.get("container"))?;
     if pod.value["spec"]["nodeName"].as_str().is_none_or(str::is_empty) {
         // No node has it, so there is no log, which is no error.
-        return Ok(answer::text(""));
+        return Ok(answer::nothing());
     }
+    super::pods::locate(call)?;
     if let Some(reason) = waiting(&pod.value, &container)
         && !call.query.flag("previous")
     {

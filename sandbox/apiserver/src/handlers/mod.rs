@@ -64,10 +64,7 @@ impl Call {
             "" | "application/json" => crate::engine::decode::parse(&self.body, false),
             "application/yaml" => crate::engine::decode::parse(&self.body, true),
             crate::protobuf::CONTENT_TYPE => crate::engine::decode::protobuf(&self.body),
-            other => Err(ApiError::unsupported_media_type(
-                other,
-                "application/json, application/yaml",
-            )),
+            _ => Err(ApiError::unsupported_media_type("application/json, application/yaml")),
         }
     }
 
@@ -75,6 +72,7 @@ impl Call {
     pub(crate) fn decoded(&self) -> ApiResult<(serde_json::Value, WriteOptions)> {
         let mut options = self.write_options()?;
         let object = self.object()?;
+        crate::engine::decode::must_tell(&self.def, &object, &self.body)?;
         if options.strictness != Strictness::Ignore && matches!(self.content_type(), "" | "application/json") {
             options.duplicates = crate::engine::duplicates::find(&self.body);
         }
@@ -144,9 +142,14 @@ pub(crate) async fn subresource(call: Call) -> ApiResult<Response<ApiBody>> {
         ("scale", _) if call.def.scale.is_some() => scale::serve(&call),
         ("binding", &Method::POST) if call.def.is("", "Pod") => pods::bind(&call),
         ("eviction", &Method::POST) if call.def.is("", "Pod") => pods::evict(&call),
+        ("exec" | "attach" | "portforward", &Method::GET | &Method::POST) if call.def.is("", "Pod") => {
+            pods::locate(&call).and_then(|_| Err(ApiError::no_such_path()))
+        }
         ("log", &Method::GET) if call.def.is("", "Pod") => log::serve(&call).await,
         ("proxy", _) if call.def.is("", "Pod") || call.def.is("", "Service") => proxy::serve(&call).await,
         ("binding" | "eviction" | "log", _) if call.def.is("", "Pod") => Err(ApiError::method_not_allowed()),
+        // Of any kind that is defined, these could be there: they are looked for in vain.
+        ("status" | "scale", _) if call.def.custom.is_some() => Err(call.def.not_found(call.name())),
         _ => Err(ApiError::no_such_path()),
     }
 }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::list::Selector;
 use super::{Call, answer};
 use crate::body::ApiBody;
+use crate::builtin::strategy;
+use crate::engine::decode;
 use crate::engine::delete::{DeleteOptions, Deleted};
+use crate::engine::metadata;
 use crate::engine::write::{Outcome, Proposal};
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
@@ -41,9 +44,27 @@ pub(crate) fn create(call: &Call) -> ApiResult<Response<ApiBody>> {
 /// PUT of an object or its status.
 pub(crate) fn replace(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (def, (object, options)) = (&call.def, call.decoded()?);
+    decode::must_be_named(&object, call.name())?;
+    let there = call.engine.store.get(&def.storage, call.namespace(), call.name());
+    if there.is_none() {
+        if !strategy::creates_on_update(def) {
+            return Err(def.not_found(call.name()));
+        }
+        let mut object = object;
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        if !uid.is_empty() {
+            return Err(metadata::another_uid(def, call.namespace(), call.name(), uid, ""));
+        }
+        if let Some(fields) = object["metadata"].as_object_mut() {
+            fields.remove("resourceVersion");
+        }
+        let done = call.engine.create(def, call.namespace(), object, &options, false)?;
+        return Ok(outcome(def, &done));
+    }
     if def.custom.is_some() && object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(def.invalid(call.name(), &[cause]));
+        // It is the resource that is named here, not the kind.
+        return Err(ApiError::invalid(&def.group, &def.plural, call.name(), &[cause]));
     }
     let done = call.engine.update(def, call.namespace(), call.name(), &options, |_| {
         Ok(Proposal {
@@ -80,7 +101,7 @@ pub(crate) fn delete(call: &Call) -> ApiResult<Response<ApiBody>> {
         .delete(def, call.namespace(), call.name(), &delete_options(call)?)?;
     Ok(match deleted {
         Deleted::Pending(object) => answer::json_bytes(StatusCode::OK, answer::object_json(def, &object)),
-        Deleted::Gone(object) if def.is("", "Pod") => {
+        Deleted::Gone(object) if strategy::returns_deleted(def) => {
             answer::json_bytes(StatusCode::OK, answer::object_json(def, &object))
         }
         Deleted::Gone(object) => {
@@ -104,18 +125,18 @@ pub(crate) fn delete_collection(call: &Call) -> ApiResult<Response<ApiBody>> {
         .list(&def.storage, call.path.namespace.as_deref(), None, None, |object| {
             selector.is_empty() || selector.matches(&def.served(&object.value))
         });
+    // They are shown as they were.
     let mut items = Vec::with_capacity(page.items.len());
     for object in page.items {
         let name = object.value["metadata"]["name"].as_str().unwrap_or_default();
         match call.engine.delete(def, object.namespace(), name, &options) {
-            Ok(Deleted::Gone(last) | Deleted::Pending(last)) => items.push(def.served(&last.value)),
-            // Somebody else was faster.
-            Err(error) if error.code == 404 => {}
-            Err(error) => return Err(error),
+            // Somebody else may have been faster.
+            Err(error) if error.code != 404 => return Err(error),
+            _ => items.push(def.served(&object.value)),
         }
     }
     Ok(answer::json(
         &json!({"kind": def.list_kind, "apiVersion": def.api_version(),
-        "metadata": {"resourceVersion": call.engine.store.revision().to_string()}, "items": items}),
+        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items}),
     ))
 }

@@ -27,7 +27,6 @@ pub(crate) fn patch(call: &Call) -> ApiResult<Response<ApiBody>> {
         kind @ (JSON | MERGE | STRATEGIC) => {
             if kind == STRATEGIC && def.custom.is_some() {
                 return Err(ApiError::unsupported_media_type(
-                    kind,
                     "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
                 ));
             }
@@ -60,21 +59,20 @@ pub(crate) fn patch(call: &Call) -> ApiResult<Response<ApiBody>> {
                 })?;
             Ok(mutate::outcome(def, &done))
         }
-        other => Err(ApiError::unsupported_media_type(other, ACCEPTED)),
+        _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
     }
 }
 
 fn apply(call: &Call, options: &WriteOptions) -> ApiResult<Response<ApiBody>> {
     let def = &call.def;
     if call.query.get("fieldManager").is_none() {
-        let message =
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-        return Err(ApiError {
-            code: 422,
-            reason: "Invalid",
-            message: message.to_owned(),
-            details: None,
-        });
+        let cause = Cause::required("fieldManager", "is required for apply patch");
+        return Err(ApiError::invalid_options("PatchOptions", &[cause]));
+    }
+    let (namespace, name) = (call.namespace(), call.name());
+    let absent = call.engine.store.get(&def.storage, namespace, name).is_none();
+    if absent && !options.subresource.is_empty() {
+        return Err(def.not_found(name));
     }
     let mut config = decode::parse(&call.body, true)?;
     for field in ["apiVersion", "kind"] {
@@ -84,17 +82,13 @@ fn apply(call: &Call, options: &WriteOptions) -> ApiResult<Response<ApiBody>> {
             )));
         }
     }
-    decode::identify(def, &mut config)?;
+    decode::identify(def, &mut config, false)?;
     check_config(call, &mut config)?;
     let force = call.query.flag("force");
-    let writer = Engine::writer(def, options);
-    let (namespace, name) = (call.namespace(), call.name());
-    if call.engine.store.get(&def.storage, namespace, name).is_none() {
-        if !options.subresource.is_empty() {
-            return Err(def.not_found(name));
-        }
+    let (kind, writer) = (def.ownership(&options.subresource), Engine::writer(def, options));
+    if absent {
         config["metadata"]["name"] = name.into();
-        let object = update::apply(&def.schema, &Value::Null, &config, &writer, force, def.status)?;
+        let object = update::apply(&kind, &Value::Null, &config, &writer, force)?;
         match call.engine.create(def, namespace, object, options, true) {
             Ok(done) => return Ok(mutate::outcome(def, &done)),
             // Created by somebody else in the meantime: then this is an update.
@@ -103,10 +97,19 @@ fn apply(call: &Call, options: &WriteOptions) -> ApiResult<Response<ApiBody>> {
         }
     }
     let done = call.engine.update(def, namespace, name, options, |current| {
-        let object = update::apply(&def.schema, current, &config, &writer, force, def.status)?;
+        let object = update::apply(&kind, current, &config, &writer, force)?;
         Ok(Proposal { object, managed: true })
     })?;
     Ok(mutate::outcome(def, &done))
+}
+
+/// Errors as upstream lists them.
+fn several(errors: &[String]) -> Option<String> {
+    match errors {
+        [] => None,
+        [only] => Some(only.clone()),
+        all => Some(format!("errors:\n  {}", all.join("\n  "))),
+    }
 }
 
 /// A configuration may hold only fields of the type, no server-side metadata, and the name of the URL.
@@ -134,30 +137,27 @@ fn check_config(call: &Call, config: &mut Value) -> ApiResult<()> {
     }
     let mut unknown = Vec::new();
     prune::prune(&def.schema, config, &prune::Place::Root, &mut unknown);
-    if let Some(first) = unknown.first() {
-        let (namespace, name) = (call.namespace(), call.name());
-        let full = if namespace.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{namespace}/{name}")
-        };
-        let message = format!(
-            "failed to create typed patch object ({full}; {}, Kind={}): .{first}: field not declared in schema",
-            def.api_version(),
+    let unknown = unknown
+        .first()
+        .map(|field| format!(".{field}: field not declared in schema"));
+    let typed = || match def.custom {
+        None => crate::builtin::validation::check_types(def, config).err(),
+        Some(_) => None,
+    };
+    let wrong = unknown
+        .or_else(|| several(&crate::apply::merge::twice(&def.schema, config, "")))
+        .or_else(|| typed().map(|error| error.message));
+    if let Some(why) = wrong {
+        let stated = config["metadata"]["namespace"].as_str().unwrap_or_default();
+        return Err(ApiError::unmapped(format!(
+            "failed to create typed patch object ({stated}/{}; {}/{}, Kind={}): {why}",
+            call.name(),
+            def.group,
+            def.version,
             def.kind
-        );
-        return Err(ApiError {
-            code: 500,
-            reason: "",
-            message,
-            details: None,
-        });
+        )));
     }
-    if def.custom.is_none() {
-        crate::builtin::validation::check_types(def, config)?;
-    }
-    // Absent and null are the same in a configuration, and what the server sets is nobody's.
-    crate::crd::default::drop_nulls(&def.schema, config);
+    // What the server sets is nobody's.
     if let Some(fields) = config["metadata"].as_object_mut() {
         for name in ["creationTimestamp", "selfLink", "generation", "managedFields"] {
             fields.remove(name);

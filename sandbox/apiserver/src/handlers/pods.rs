@@ -18,6 +18,22 @@ fn success() -> Response<ApiBody> {
     answer::json_bytes(StatusCode::CREATED, Bytes::from(status.to_string()))
 }
 
+/// The node that has a pod, as those find it who would talk to it there.
+pub(crate) fn locate(call: &Call) -> ApiResult<String> {
+    let pod = call.engine.store.get(&call.def.storage, call.namespace(), call.name());
+    let pod = pod.ok_or_else(|| call.def.not_found(call.name()))?;
+    let node = pod.value["spec"]["nodeName"].as_str().unwrap_or_default();
+    if node.is_empty() {
+        let message = format!("pod {} does not have a host assigned", call.name());
+        return Err(ApiError::bad_request(message));
+    }
+    if call.engine.store.get("/nodes", "", node).is_none() {
+        // In upstream's words, which take the node for a pod.
+        return Err(call.def.not_found(node));
+    }
+    Ok(node.to_owned())
+}
+
 /// POST of a Binding: the scheduler's decision.
 pub(crate) fn bind(call: &Call) -> ApiResult<Response<ApiBody>> {
     let (def, binding) = (&call.def, call.object()?);
@@ -44,6 +60,9 @@ pub(crate) fn bind(call: &Call) -> ApiResult<Response<ApiBody>> {
             for (key, value) in annotations {
                 object["metadata"]["annotations"][key] = value.clone();
             }
+            for (key, value) in topology(call, &node) {
+                object["metadata"]["labels"][key] = value;
+            }
             let scheduled =
                 json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now()});
             let conditions = &mut object["status"]["conditions"];
@@ -54,9 +73,22 @@ pub(crate) fn bind(call: &Call) -> ApiResult<Response<ApiBody>> {
                 list.retain(|condition| condition["type"] != "PodScheduled");
                 list.push(scheduled);
             }
-            Ok(Proposal { object, managed: false })
+            // Nobody owns what a binding writes.
+            Ok(Proposal { object, managed: true })
         })?;
     Ok(success())
+}
+
+/// The labels of a node that its pods get, as the `PodTopologyLabels` admission plugin gives them (Kubernetes 1.35).
+fn topology(call: &Call, node: &str) -> Vec<(&'static str, Value)> {
+    let Some(node) = call.engine.store.get("/nodes", "", node) else {
+        return Vec::new();
+    };
+    let label = |key: &'static str| Some((key, node.value["metadata"]["labels"].get(key)?.clone()));
+    ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]
+        .into_iter()
+        .filter_map(label)
+        .collect()
 }
 
 /// POST of an Eviction: a delete that respects disruption budgets.

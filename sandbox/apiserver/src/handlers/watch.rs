@@ -23,13 +23,10 @@ use crate::table;
 
 /// Starts a watch and answers with the stream of its events.
 pub(crate) fn watch(call: &Call) -> ApiResult<Response<ApiBody>> {
-    let mut selector = Selector::of(call)?;
-    if let Some(name) = &call.path.name {
-        // The old form `…/watch/name`, and GET of a name with `watch=true`.
-        selector.fields = crate::selector::FieldSelector::parse(&format!("metadata.name={name}"), &call.def.fields)?;
-    }
+    let selector = Selector::of(call)?;
     super::list::check_options(call)?;
-    let requested = call.query.resource_version()?.filter(|revision| *revision > 0);
+    let requested = call.query.resource_version().map_err(ApiError::unmapped)?;
+    let requested = requested.filter(|revision| *revision > 0);
     let initial = call.query.flag("sendInitialEvents");
     let from = if initial { None } else { requested };
     let timeout = call.query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0);
@@ -219,7 +216,7 @@ impl Watch {
     fn bookmark(&mut self, revision: u64, initial_end: bool) {
         self.delivered = self.delivered.max(revision);
         let mut object = json!({"kind": self.def.kind, "apiVersion": self.def.api_version(),
-            "metadata": {"resourceVersion": revision.to_string(), "creationTimestamp": null}});
+            "metadata": {"resourceVersion": revision.to_string()}});
         if initial_end {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -51,6 +51,12 @@ fn merge_objects(schema: &Schema, fields: &mut Map<String, Value>, patch: &Map<S
         }
     }
     for (name, value) in patch.iter().filter(|(name, _)| !name.starts_with('$')) {
+        if !fields.contains_key(name) {
+            if let Some(value) = undirected(value) {
+                fields.insert(name.clone(), value);
+            }
+            continue;
+        }
         let child = schema.field(name);
         match value {
             Value::Null => drop(fields.remove(name)),
@@ -83,14 +89,17 @@ fn merge_lists(schema: &Schema, list: &mut Value, patch: &[Value]) -> ApiResult<
         *list = Value::Array(Vec::new());
     }
     let Value::Array(items) = list else { return Ok(()) };
+    let before = items.clone();
     match &schema.merge {
         PatchMerge::Replace => *items = patch.iter().map(without_directives).collect(),
         PatchMerge::Primitive => {
-            for value in patch {
+            // Each is there once, whether the patch names it or not.
+            for value in std::mem::take(items).iter().chain(patch) {
                 if !items.contains(value) {
                     items.push(value.clone());
                 }
             }
+            arrange(items, &before, patch, |item| Some(item));
         }
         PatchMerge::Key(key) => {
             if patch.iter().any(|entry| entry[PATCH] == "replace") {
@@ -103,13 +112,9 @@ fn merge_lists(schema: &Schema, list: &mut Value, patch: &[Value]) -> ApiResult<
             }
             for entry in patch {
                 let Some(identity) = entry.get(key) else {
+                    let entry = go_text(entry);
                     let message = format!("map: {entry} does not contain declared merge key: {key}");
-                    return Err(ApiError {
-                        code: 422,
-                        reason: "Invalid",
-                        message,
-                        details: None,
-                    });
+                    return Err(ApiError::unmapped(message));
                 };
                 let position = items.iter().position(|item| item.get(key) == Some(identity));
                 match (entry[PATCH].as_str(), position) {
@@ -122,9 +127,67 @@ fn merge_lists(schema: &Schema, list: &mut Value, patch: &[Value]) -> ApiResult<
                     }
                 }
             }
+            arrange(items, &before, patch, |item| item.get(key));
         }
     }
     Ok(())
+}
+
+/// The order of a merged list: what the patch names in the order of the patch, what it does not in the order it was in.
+/// Between the two, what the patch brings anew comes first, and what was there before keeps to its side of the others.
+fn arrange(
+    items: &mut Vec<Value>,
+    before: &[Value],
+    patch: &[Value],
+    id: impl for<'b> Fn(&'b Value) -> Option<&'b Value>,
+) {
+    let place = |list: &[Value], item: &Value| {
+        list.iter()
+            .position(|other| id(other).is_some() && id(other) == id(item))
+    };
+    let (mut named, others): (Vec<Value>, Vec<Value>) = items.drain(..).partition(|item| place(patch, item).is_some());
+    named.sort_by_key(|item| place(patch, item));
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    while let Some(next) = named.peek() {
+        let at = place(before, next);
+        match others.next_if(|other| at.is_some() && place(before, other) < at) {
+            Some(other) => items.push(other),
+            None => items.extend(named.next()),
+        }
+    }
+    items.extend(others);
+}
+
+/// What becomes of a value where there is nothing to merge it into: what has a directive goes, with all that is in it.
+fn undirected(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::Object(fields) if fields.contains_key(PATCH) => None,
+        Value::Object(fields) => {
+            let kept = fields.iter().filter(|(name, _)| !name.starts_with('$'));
+            Some(
+                kept.filter_map(|(name, value)| Some((name.clone(), undirected(value)?)))
+                    .collect::<Map<_, _>>()
+                    .into(),
+            )
+        }
+        Value::Array(items) => Some(items.iter().filter_map(undirected).collect()),
+        scalar => Some(scalar.clone()),
+    }
+}
+
+/// A value as Go prints it.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{name}:{}", go_text(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// A value that is taken whole: its directives and nulls have nothing to act on.
@@ -187,7 +250,7 @@ mod tests {
             {"name": "a", "env": [{"name": "Y", "value": "2"}]}, {"name": "b", "$patch": "delete"}, {"name": "c", "image": "c"}]}});
         assert_eq!(
             patched(pod, &patch)["spec"]["containers"],
-            json!([{"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]},
+            json!([{"name": "a", "image": "a:1", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]},
                 {"name": "c", "image": "c"}])
         );
     }
@@ -209,7 +272,7 @@ mod tests {
             "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"], "labels": {"$patch": "replace", "y": "2"}},
             "spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "nodeSelector": {"$patch": "delete"}}});
         let out = patched(pod, &patch);
-        assert_eq!(out["metadata"], json!({"finalizers": ["b", "c"], "labels": {"y": "2"}}));
+        assert_eq!(out["metadata"], json!({"finalizers": ["c", "b"], "labels": {"y": "2"}}));
         assert_eq!(out["spec"], json!({"containers": [{"name": "b"}, {"name": "a"}]}));
     }
 
@@ -218,7 +281,7 @@ mod tests {
         let schema = Tracer::default().trace::<Pod>().unwrap();
         let error = apply(
             &schema,
-            &mut json!({}),
+            &mut json!({"spec": {"containers": []}}),
             &json!({"spec": {"containers": [{"image": "x"}]}}),
         )
         .unwrap_err();

@@ -74,6 +74,7 @@ where
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let shared_events = T::GROUP == "events.k8s.io";
     let fields = if shared_events { &[] } else { row.fields };
+    let schema = tracer.trace::<T>()?;
     Ok(Arc::new(ResourceDef {
         group: T::GROUP.to_owned(),
         version: T::VERSION.to_owned(),
@@ -100,7 +101,8 @@ where
             status: ".status.replicas".to_owned(),
             selector: None,
         }),
-        schema: tracer.trace::<T>()?,
+        zero: crate::builtin::zero::object(T::KIND, &schema),
+        schema,
         fields: owned(fields),
         custom: None,
     }))

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use crate::apply::update::Kind;
 use crate::crd::cel::CelRules;
 use crate::schema::Schema;
 use printer::Column;
@@ -62,6 +63,8 @@ pub(crate) struct ResourceDef {
     pub(crate) status: bool,
     pub(crate) scale: Option<Scale>,
     pub(crate) schema: Arc<Schema>,
+    /// An object of which nothing is set, with what its type writes even then.
+    pub(crate) zero: Value,
     /// Fields that field selectors may name beside `metadata.name` and `metadata.namespace`.
     pub(crate) fields: Vec<String>,
     pub(crate) custom: Option<Custom>,
@@ -110,12 +113,39 @@ impl ResourceDef {
         }
     }
 
+    /// What ownership of the fields of an object goes by, at the endpoint of `subresource`.
+    pub(crate) fn ownership(&self, subresource: &str) -> Kind<'_> {
+        let reset: &[&[&str]] = match subresource {
+            "" if self.status => &[&["status"]],
+            "status" if self.custom.is_some() => &[&["metadata"], &["spec"]],
+            "status" if self.kind == "Deployment" => &[&["spec"], &["metadata", "labels"]],
+            "status" if self.kind == "Pod" => &[
+                &["spec"],
+                &["metadata", "deletionTimestamp"],
+                &["metadata", "ownerReferences"],
+            ],
+            "status" => &[&["spec"]],
+            _ => &[],
+        };
+        Kind {
+            schema: &self.schema,
+            zero: &self.zero,
+            reset,
+        }
+    }
+
     pub(crate) fn not_found(&self, name: &str) -> crate::error::ApiError {
         crate::error::ApiError::not_found(&self.group, &self.plural, name)
     }
 
     pub(crate) fn invalid(&self, name: &str, causes: &[crate::error::Cause]) -> crate::error::ApiError {
-        crate::error::ApiError::invalid(&self.group, &self.kind, name, causes)
+        // Events are of the core group, whichever way they come.
+        let group = if self.is("events.k8s.io", "Event") {
+            ""
+        } else {
+            &self.group
+        };
+        crate::error::ApiError::invalid(group, &self.kind, name, causes)
     }
 }
 

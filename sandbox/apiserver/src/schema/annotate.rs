@@ -73,7 +73,6 @@ const ATOMIC_TYPES: &[&str] = &[
     "ObjectReference",
     "LocalObjectReference",
     "TypedLocalObjectReference",
-    "CrossVersionObjectReference",
     "SecretKeySelector",
     "ConfigMapKeySelector",
     "ObjectFieldSelector",

@@ -3,6 +3,7 @@
 
 pub(crate) mod history;
 pub(crate) mod object;
+mod page;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +14,8 @@ use tokio::sync::Notify;
 
 use history::{Change, ChangeKind, Expired, History};
 use object::Stored;
+pub(crate) use page::Page;
+use page::page;
 use watch::{Subscriber, Subscription};
 
 /// What a write expects to find.
@@ -58,17 +61,6 @@ struct State {
     dependents: HashMap<String, BTreeSet<ObjectKey>>,
     /// Objects whose deletion or ownership the garbage collector has yet to look at.
     pending: BTreeSet<ObjectKey>,
-}
-
-/// A page of a list.
-#[derive(Debug)]
-pub(crate) struct Page {
-    pub(crate) revision: u64,
-    pub(crate) items: Vec<Arc<Stored>>,
-    /// Where the next page starts: namespace and name of its first object.
-    pub(crate) next: Option<(String, String)>,
-    /// How many objects lie behind `next`.
-    pub(crate) remaining: usize,
 }
 
 /// The object store.
@@ -361,38 +353,6 @@ impl State {
             _ => {}
         }
     }
-}
-
-/// Objects in order of namespace and name, from `start` on, until `limit` of them match.
-fn page(
-    revision: u64,
-    objects: Option<&Namespaced>,
-    namespace: Option<&str>,
-    start: Option<(&str, &str)>,
-    limit: Option<usize>,
-    matches: impl Fn(&Stored) -> bool,
-) -> Page {
-    let mut page = Page {
-        revision,
-        items: Vec::new(),
-        next: None,
-        remaining: 0,
-    };
-    let all = objects.into_iter().flatten();
-    for (ns, objects) in all.filter(|(ns, _)| namespace.is_none_or(|wanted| wanted == ns.as_str())) {
-        for (name, object) in objects {
-            if start.is_some_and(|start| (ns.as_str(), name.as_str()) < start) || !matches(object) {
-                continue;
-            }
-            if limit.is_some_and(|limit| page.items.len() >= limit) {
-                page.next.get_or_insert_with(|| (ns.clone(), name.clone()));
-                page.remaining += 1;
-            } else {
-                page.items.push(object.clone());
-            }
-        }
-    }
-    page
 }
 
 impl Table {

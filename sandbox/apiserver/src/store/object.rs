@@ -10,7 +10,54 @@ use serde_json::Value;
 pub(crate) struct Stored {
     pub(crate) value: Value,
     pub(crate) revision: u64,
+    /// Whether its metadata is not what is shown of it. What is empty is never shown (upstream does show it now and then, see
+    /// `docs/fuzzing.md`), and a null is shown as an empty text; but what is written back as it is shown is another object.
+    pub(crate) hollow: bool,
     json: OnceLock<Bytes>,
+}
+
+/// What an object's metadata is stored with, and shown without: parts that are empty, and texts that are null.
+#[derive(Debug, Default)]
+pub(crate) struct Hidden(Vec<(&'static str, Option<String>, Value)>);
+
+impl Hidden {
+    /// Makes metadata what is shown of it.
+    pub(crate) fn take(metadata: &mut Value) -> Self {
+        let mut hidden = Vec::new();
+        let Some(metadata) = metadata.as_object_mut() else {
+            return Self(hidden);
+        };
+        let empty = |value: &Value| {
+            value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+        };
+        for part in ["labels", "annotations", "finalizers", "ownerReferences"] {
+            if metadata.get(part).is_some_and(empty)
+                && let Some(value) = metadata.remove(part)
+            {
+                hidden.push((part, None, value));
+            }
+            let texts = metadata.get_mut(part).and_then(Value::as_object_mut);
+            for (key, text) in texts.into_iter().flatten().filter(|(_, text)| text.is_null()) {
+                hidden.push((part, Some(key.clone()), text.take()));
+                *text = "".into();
+            }
+        }
+        Self(hidden)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Makes metadata what is stored of it again.
+    pub(crate) fn put_back(self, metadata: &mut Value) {
+        for (part, key, value) in self.0 {
+            match key {
+                Some(key) => metadata[part][key] = value,
+                None => metadata[part] = value,
+            }
+        }
+    }
 }
 
 impl Stored {
@@ -18,6 +65,7 @@ impl Stored {
     pub(crate) fn new(mut value: Value, revision: u64) -> Self {
         value["metadata"]["resourceVersion"] = Value::String(revision.to_string());
         Self {
+            hollow: !Hidden::take(&mut value["metadata"]).is_empty(),
             value,
             revision,
             json: OnceLock::new(),
@@ -30,8 +78,20 @@ impl Stored {
             metadata.remove("resourceVersion");
         }
         Self {
+            hollow: !Hidden::take(&mut value["metadata"]).is_empty(),
             value,
             revision: 0,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// What is told and never stored: of a write that ends its object the answer has what is empty in it, too.
+    pub(crate) fn told(mut value: Value, revision: u64) -> Self {
+        value["metadata"]["resourceVersion"] = Value::String(revision.to_string());
+        Self {
+            hollow: false,
+            value,
+            revision,
             json: OnceLock::new(),
         }
     }

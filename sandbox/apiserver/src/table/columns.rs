@@ -20,7 +20,12 @@ pub(super) fn age_of(time: &str) -> String {
     let Ok(then) = time.parse::<jiff::Timestamp>() else {
         return "<unknown>".to_owned();
     };
-    let seconds = (jiff::Timestamp::now().as_second() - then.as_second()).max(0);
+    span(then, jiff::Timestamp::now())
+}
+
+/// A length of time, the way kubectl prints it.
+fn span(from: jiff::Timestamp, to: jiff::Timestamp) -> String {
+    let seconds = (to.as_second() - from.as_second()).max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -122,14 +127,15 @@ pub(super) fn built_in(def: &ResourceDef) -> Vec<Definition> {
             column("Images", "string", 1, images),
         ]),
         "Job" => out.extend([
-            column("Status", "string", 0, |o| {
-                let done = list(&o["status"]["conditions"]).iter().find(|c| c["status"] == "True");
-                done.map_or_else(|| "Running".into(), |c| c["type"].clone())
-            }),
-            column("Completions", "string", 0, |o| {
-                fraction(&o["status"]["succeeded"], &or(&o["spec"]["completions"], "1"))
-            }),
+            column("Status", "string", 0, job_status),
+            column("Completions", "string", 0, completions),
+            column("Duration", "string", 0, job_duration),
             column("Age", "string", 0, age),
+            column("Containers", "string", 1, containers),
+            column("Images", "string", 1, images),
+            column("Selector", "string", 1, |o| {
+                pairs(&o["spec"]["selector"]["matchLabels"])
+            }),
         ]),
         "Service" => out.extend([
             column("Type", "string", 0, |o| o["spec"]["type"].clone()),
@@ -233,6 +239,42 @@ pub(super) fn built_in(def: &ResourceDef) -> Vec<Definition> {
         _ => out.push(column("Age", "string", 0, age)),
     }
     out
+}
+
+fn job_status(job: &Value) -> Value {
+    let holds = |kind: &str| {
+        let mut conditions = list(&job["status"]["conditions"]).iter();
+        conditions.any(|condition| condition["type"] == kind && condition["status"] == "True")
+    };
+    let ended = ["Complete", "Failed"].into_iter().find(|kind| holds(kind));
+    let leaving = || {
+        job["metadata"]["deletionTimestamp"]
+            .is_string()
+            .then_some("Terminating")
+    };
+    let under_way = || {
+        ["Suspended", "FailureTarget", "SuccessCriteriaMet"]
+            .into_iter()
+            .find(|kind| holds(kind))
+    };
+    ended.or_else(leaving).or_else(under_way).unwrap_or("Running").into()
+}
+
+/// Without a number of completions, one success of any of its pods is enough.
+fn completions(job: &Value) -> Value {
+    let (succeeded, parallelism) = (&job["status"]["succeeded"], &job["spec"]["parallelism"]);
+    match &job["spec"]["completions"] {
+        Value::Null if parallelism.as_i64() > Some(1) => format!("{}/1 of {parallelism}", number(succeeded)).into(),
+        Value::Null => fraction(succeeded, &1.into()),
+        wanted => fraction(succeeded, wanted),
+    }
+}
+
+/// From its start to its end, or to now.
+fn job_duration(job: &Value) -> Value {
+    let time = |field: &str| job["status"][field].as_str()?.parse::<jiff::Timestamp>().ok();
+    let to = time("completionTime").unwrap_or_else(jiff::Timestamp::now);
+    time("startTime").map_or_else(String::new, |from| span(from, to)).into()
 }
 
 fn containers(object: &Value) -> Value {
@@ -353,4 +395,18 @@ fn last_seen(event: &Value) -> Value {
         .iter()
         .find_map(|t| t.as_str())
         .map_or_else(|| "<unknown>".into(), |time| age_of(time).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_without_a_number_of_completions_needs_one() {
+        let job = |spec: Value| completions(&json!({ "spec": spec, "status": { "succeeded": 1 } }));
+        assert_eq!(job(json!({ "completions": 3, "parallelism": 2 })), "1/3");
+        assert_eq!(job(json!({ "parallelism": 2 })), "1/1 of 2");
+        assert_eq!(job(json!({ "parallelism": 1 })), "1/1");
+        assert_eq!(completions(&json!({ "spec": { "parallelism": 1 } })), "0/1");
+    }
 }

@@ -77,7 +77,13 @@ async fn conflicts_are_named_and_can_be_forced() {
     let managers = forced.metadata.managed_fields.unwrap();
     assert_eq!(
         managers.iter().map(|m| m.manager.clone().unwrap()).collect::<Vec<_>>(),
-        ["two"]
+        ["one", "two"],
+        "the first named `data` itself, as null"
+    );
+    assert_eq!(
+        managers[0].fields_v1.as_ref().unwrap().0,
+        json!({"f:data": {}}),
+        "and nothing in it"
     );
 }
 

@@ -81,7 +81,10 @@ async fn objects_are_defaulted_and_pruned() {
     let (code, status, _) = raw(&cluster.client, "POST", path, "application/json", &body).await;
     assert_eq!(
         (code, status["message"].as_str().unwrap()),
-        (400, "strict decoding error: unknown field \"spec.nonsense\"")
+        (
+            400,
+            "Show in version \"v1\" cannot be handled as a Show: strict decoding error: unknown field \"spec.nonsense\""
+        )
     );
 }
 

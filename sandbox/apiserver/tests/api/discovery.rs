@@ -20,7 +20,7 @@ async fn get(cluster: &Cluster, path: &str, accept: &str) -> Value {
 #[tokio::test]
 async fn kube_discovers_what_is_served() {
     let cluster = connect().await;
-    assert_eq!(cluster.client.apiserver_version().await.unwrap().git_version, "v1.36.0");
+    assert_eq!(cluster.client.apiserver_version().await.unwrap().git_version, "v1.36.4");
     let discovery = kube::discovery::Discovery::new(cluster.client.clone())
         .run()
         .await

@@ -62,7 +62,7 @@ async fn kubectl_works_as_usual() {
         kubectl
             .run(&["version"], &none)
             .await
-            .contains("Server Version: v1.36.0")
+            .contains("Server Version: v1.36.4")
     );
     assert!(kubectl.run(&["api-resources"], &none).await.contains("deployments"));
 

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, EvictParams, LogParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use showrunner_apiserver::{ApiServerConfig, ContainerUsage, LogOptions, NodeAccess, PodUsage};
@@ -87,6 +87,10 @@ impl NodeAccess for FakeNodes {
 }
 
 async fn running_pod(cluster: &Cluster, name: &str) -> Api<Pod> {
+    // Its node; there may be one from another pod.
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let node = serde_json::from_value(json!({"metadata": {"name": "n1"}})).unwrap();
+    let _ = nodes.create(&PostParams::default(), &node).await;
     let api: Api<Pod> = Api::default_namespaced(cluster.client.clone());
     let mut object = pod(name);
     object["spec"]["nodeName"] = json!("n1");

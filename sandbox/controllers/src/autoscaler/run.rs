@@ -10,7 +10,7 @@ use crate::model::same::same_status;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ListParams;
+use kube::{ResourceExt, api::ListParams};
 use showrunner_autoscaling::hpa::{History, Observation, PodView, Samples, ScaleView, Selector, evaluate};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +32,7 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
     let queue: Queue<Key> = Queue::new(context.config.debounce);
     let own = queue.clone();
     context.caches.autoscalers.on_change(move |old, new| {
-        let spec = |hpa: Option<&HorizontalPodAutoscaler>| hpa.map(|hpa| hpa.spec.clone());
+        let spec = |hpa: Option<&HorizontalPodAutoscaler>| hpa.map(|hpa| (hpa.uid(), hpa.spec.clone()));
         // Our own status writes are not news.
         if let Some(key) = key_of(old, new).filter(|_| spec(old) != spec(new)) {
             own.add(key);
@@ -71,7 +71,15 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
         .unwrap_or_default();
     let mut decision = evaluate(&hpa, &observation, &mut history, settings, now);
     if let Some(rescale) = decision.rescale.clone() {
-        match target::write(&context.client, &hpa, rescale.replicas, &context.config.field_manager).await {
+        // A cache that is behind may show an autoscaler that is gone while its target has been made anew: scaled then, it
+        // would keep a size that nobody asked of it. Upstream does not look.
+        let written = match context.stands(&context.caches.autoscalers, &*hpa).await {
+            // What was remembered of it goes with it.
+            Ok(false) => return Ok(None),
+            Ok(true) => target::write(&context.client, &hpa, rescale.replicas, &context.config.field_manager).await,
+            Err(error) => Err(error),
+        };
+        match written {
             Ok(()) => decision.scale_written(&hpa, &mut history, settings, now),
             Err(error) => decision.scale_refused(&error.to_string()),
         }

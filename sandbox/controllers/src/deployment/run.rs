@@ -70,7 +70,7 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
         .await;
 }
 
-async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
+pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let Some(deployment) = caches.deployments.get(&key) else {
         return Ok(None);
@@ -88,6 +88,10 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         again,
     } = plan(&deployment, &sets, &pods, Timestamp::now())?;
 
+    let makes = !adopt.is_empty() || steps.iter().any(|step| matches!(step, Step::Create(_)));
+    if makes && !context.stands(&caches.deployments, &*deployment).await? {
+        return Ok(None);
+    }
     for set in &adopt {
         let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*deployment));

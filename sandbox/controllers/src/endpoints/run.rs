@@ -72,7 +72,7 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
         .await;
 }
 
-async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
+pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let slices = caches.slices.in_namespace(&key.namespace);
     let present: Vec<&EndpointSlice> = slices
@@ -97,6 +97,10 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         replace,
         delete,
     } = plan(&service, &pods, &present, &zone_of)?;
+    let makes = !create.is_empty() || caches.endpoints.get(&key).is_none();
+    if makes && !context.stands(&caches.services, &*service).await? {
+        return Ok(None);
+    }
     for slice in &create {
         context.create(&caches.slices, slice).await?;
     }

@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A write that no watch event has confirmed by now was overtaken by a deletion we did not see (a re-list hid it).
+/// What no watch event has confirmed by now is asked for again: it may have been deleted unseen, where a re-list hid that.
 const UNCONFIRMED: Duration = Duration::from_secs(30);
+/// How long a list may take before it is given up for a new one. A slow API server is not asked more often for it.
+const LIST: Duration = Duration::from_mins(5);
 
 /// Namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +62,9 @@ struct Inner<K> {
     unconfirmed: HashMap<Key, (u64, Instant)>,
     /// Uids we know to be gone although late watch events may still mention them.
     gone: HashMap<String, Instant>,
-    /// The objects of a re-list in progress.
+    /// When the last list was asked for.
+    asked: Option<Instant>,
+    /// The objects of a list in progress.
     incoming: Option<BTreeMap<Key, Arc<K>>>,
 }
 
@@ -81,6 +85,7 @@ where
             watched: 0,
             unconfirmed: HashMap::new(),
             gone: HashMap::new(),
+            asked: None,
             incoming: None,
         };
         let (synced, _) = tokio::sync::watch::channel(false);
@@ -174,24 +179,34 @@ where
 
     /// Follows the API server until the task is dropped. The watch library reconnects with backoff and jitter.
     pub(crate) async fn follow(&self, api: Api<K>, config: watcher::Config) {
-        let events = watcher(api, config).default_backoff();
-        pin_mut!(events);
         let mut sweep = tokio::time::interval(UNCONFIRMED / 3);
         loop {
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(Ok(event)) => self.event(event),
-                    Some(Err(error)) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
-                    None => return,
-                },
-                now = sweep.tick() => self.sweep(now),
+            let events = watcher(api.clone(), config.clone()).default_backoff();
+            pin_mut!(events);
+            loop {
+                tokio::select! {
+                    event = events.next() => match event {
+                        Some(Ok(event)) => self.event(event),
+                        Some(Err(error)) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
+                        None => return,
+                    },
+                    now = sweep.tick() => {
+                        if self.sweep(now) {
+                            break;
+                        }
+                    }
+                }
             }
         }
     }
 
     fn event(&self, event: watcher::Event<K>) {
         match event.modify(|object| object.meta_mut().managed_fields = None) {
-            watcher::Event::Init => self.write().incoming = Some(BTreeMap::new()),
+            watcher::Event::Init => {
+                let mut inner = self.write();
+                inner.asked = Some(Instant::now());
+                inner.incoming = Some(BTreeMap::new());
+            }
             watcher::Event::InitApply(object) => {
                 if let Some(incoming) = self.write().incoming.as_mut() {
                     incoming.insert(Key::of(&object), Arc::new(object));
@@ -244,15 +259,17 @@ where
         }
     }
 
-    /// A complete list has arrived: replaces the contents, but keeps our writes that are newer than the list.
+    /// A complete list has arrived: replaces the contents, but keeps what we wrote while it was under way. What was written
+    /// before is in it, or gone: a list without a resource version is of no earlier time than its request.
     fn listed(&self) {
         let changes = {
             let mut inner = self.write();
-            let Some(mut incoming) = inner.incoming.take() else {
+            let (Some(asked), Some(mut incoming)) = (inner.asked, inner.incoming.take()) else {
                 return;
             };
             let newest = incoming.values().filter_map(|object| version_of(&**object)).max();
             inner.passed(newest);
+            inner.unconfirmed.retain(|_, (_, at)| *at >= asked);
             let kept: Vec<Key> = inner.unconfirmed.keys().cloned().collect();
             for key in kept {
                 if let Some(object) = inner.objects.get(&key) {
@@ -275,26 +292,17 @@ where
         self.synced.send_replace(true);
     }
 
-    /// Drops what is held only on our own word and was not confirmed in time.
-    fn sweep(&self, now: Instant) {
-        let mut changes: Changes<K> = Vec::new();
-        {
-            let mut inner = self.write();
-            inner
-                .gone
-                .retain(|_, at| now.saturating_duration_since(*at) < UNCONFIRMED * 2);
-            let expired: Vec<Key> = inner
-                .unconfirmed
-                .iter()
-                .filter(|(_, (_, at))| now.saturating_duration_since(*at) >= UNCONFIRMED)
-                .map(|(key, _)| key.clone())
-                .collect();
-            for key in expired {
-                inner.unconfirmed.remove(&key);
-                changes.extend(inner.objects.remove(&key).map(|object| (Some(object), None)));
-            }
-        }
-        self.notify(changes);
+    /// Forgets what has long been gone. Tells whether something is held on our own word for too long, and the last list has had
+    /// its time: a new one will tell.
+    fn sweep(&self, now: Instant) -> bool {
+        let mut inner = self.write();
+        inner
+            .gone
+            .retain(|_, at| now.saturating_duration_since(*at) < UNCONFIRMED * 2);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let patience = if inner.incoming.is_some() { LIST } else { UNCONFIRMED };
+        inner.unconfirmed.values().any(|(_, at)| since(*at) >= UNCONFIRMED)
+            && inner.asked.is_none_or(|asked| since(asked) >= patience)
     }
 
     fn notify(&self, changes: Changes<K>) {
@@ -350,126 +358,4 @@ fn version_of<K: Resource>(object: &K) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use k8s_openapi::api::core::v1::Pod;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    fn pod(name: &str, uid: &str, version: u64) -> Pod {
-        let mut pod = Pod::default();
-        pod.metadata.namespace = Some("ns".into());
-        pod.metadata.name = Some(name.into());
-        pod.metadata.uid = Some(uid.into());
-        pod.metadata.resource_version = Some(version.to_string());
-        pod
-    }
-
-    fn filled(objects: &[Pod]) -> Cache<Pod> {
-        let cache = Cache::new();
-        cache.event(watcher::Event::Init);
-        for object in objects {
-            cache.event(watcher::Event::InitApply(object.clone()));
-        }
-        cache.event(watcher::Event::InitDone);
-        cache
-    }
-
-    #[test]
-    fn a_write_is_seen_before_the_watch_delivers_it() {
-        let cache = filled(&[pod("a", "1", 5)]);
-        cache.wrote(&pod("b", "2", 7));
-        assert_eq!(cache.in_namespace("ns").len(), 2);
-        assert_eq!(cache.in_namespace("n").len(), 0, "a namespace is not a prefix");
-    }
-
-    #[test]
-    fn a_write_that_the_watch_has_passed_does_not_come_back() {
-        let cache = filled(&[]);
-        cache.event(watcher::Event::Apply(pod("b", "2", 7)));
-        cache.event(watcher::Event::Delete(pod("b", "2", 9)));
-        cache.wrote(&pod("b", "2", 7));
-        assert!(cache.all().is_empty());
-    }
-
-    #[test]
-    fn a_late_watch_event_does_not_undo_our_write() {
-        let cache = filled(&[pod("a", "1", 5)]);
-        cache.wrote(&pod("a", "1", 8));
-        cache.event(watcher::Event::Apply(pod("a", "1", 6)));
-        assert_eq!(cache.all()[0].resource_version().as_deref(), Some("8"));
-        cache.event(watcher::Event::Apply(pod("a", "1", 8)));
-        cache.event(watcher::Event::Apply(pod("a", "1", 9)));
-        assert_eq!(cache.all()[0].resource_version().as_deref(), Some("9"));
-    }
-
-    #[test]
-    fn a_removed_object_stays_removed() {
-        let cache = filled(&[pod("a", "1", 5)]);
-        cache.removed(&pod("a", "1", 5));
-        cache.event(watcher::Event::Apply(pod("a", "1", 6)));
-        assert!(cache.all().is_empty());
-        cache.event(watcher::Event::Apply(pod("a", "2", 7)));
-        assert_eq!(cache.all().len(), 1, "its successor of the same name is another object");
-    }
-
-    #[test]
-    fn a_relist_keeps_newer_writes_and_drops_the_rest() {
-        let cache = filled(&[pod("a", "1", 5), pod("b", "2", 6)]);
-        cache.wrote(&pod("c", "3", 9));
-        cache.event(watcher::Event::Init);
-        cache.event(watcher::Event::InitApply(pod("a", "1", 5)));
-        cache.event(watcher::Event::InitDone);
-        let names: Vec<String> = cache.all().iter().map(|pod| pod.name_any()).collect();
-        assert_eq!(names, ["a", "c"]);
-    }
-
-    #[test]
-    fn a_write_whose_deletion_a_relist_hid_does_not_stay() {
-        let names = |cache: &Cache<Pod>| cache.all().iter().map(|pod| pod.name_any()).collect::<Vec<_>>();
-        let relist = |cache: &Cache<Pod>| {
-            cache.event(watcher::Event::Init);
-            cache.event(watcher::Event::InitApply(pod("a", "1", 5)));
-            cache.event(watcher::Event::InitDone);
-        };
-        // The list may be of a time before it, or after its end.
-        let cache = filled(&[pod("a", "1", 5)]);
-        cache.wrote(&pod("ghost", "2", 7));
-        relist(&cache);
-        assert_eq!(names(&cache), ["a", "ghost"]);
-        // The watch is beyond it, and had nothing to tell of it.
-        cache.event(watcher::Event::Apply(pod("b", "3", 9)));
-        assert_eq!(names(&cache), ["a", "b"]);
-        // The same where the answer comes after the list, and where it is a deletion that the watch tells of.
-        let cache = filled(&[pod("a", "1", 5), pod("b", "3", 6)]);
-        relist(&cache);
-        cache.wrote(&pod("ghost", "2", 7));
-        cache.event(watcher::Event::Delete(pod("b", "3", 9)));
-        assert_eq!(names(&cache), ["a"]);
-    }
-
-    #[test]
-    fn handlers_see_each_change_once() {
-        let cache = Cache::new();
-        let seen = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&seen);
-        cache.on_change(move |_: Option<&Pod>, _| {
-            counter.fetch_add(1, Ordering::SeqCst);
-        });
-        cache.wrote(&pod("a", "1", 5));
-        cache.event(watcher::Event::Apply(pod("a", "1", 5)));
-        assert_eq!(seen.load(Ordering::SeqCst), 1);
-        cache.event(watcher::Event::Delete(pod("a", "1", 6)));
-        assert_eq!(seen.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn an_unconfirmed_write_expires() {
-        let cache = filled(&[]);
-        cache.wrote(&pod("ghost", "1", 5));
-        cache.sweep(Instant::now());
-        assert_eq!(cache.all().len(), 1);
-        cache.sweep(Instant::now() + UNCONFIRMED);
-        assert!(cache.all().is_empty());
-    }
-}
+mod tests;

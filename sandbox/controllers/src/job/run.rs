@@ -43,7 +43,7 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
         .await;
 }
 
-async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
+pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let Some(job) = caches.jobs.get(&key) else {
         return Ok(None);
@@ -60,6 +60,9 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
     } = plan(&job, &pods, backoff, Timestamp::now());
     if expired {
         context.delete(&caches.jobs, &*job, None).await?;
+        return Ok(None);
+    }
+    if !create.is_empty() && !context.stands(&caches.jobs, &*job).await? {
         return Ok(None);
     }
     for pod in &create {

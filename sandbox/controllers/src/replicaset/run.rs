@@ -7,6 +7,7 @@ use crate::engine::cache::Key;
 use crate::engine::events::Note;
 use crate::engine::queue::Queue;
 use crate::model::meta::{controller_of, controller_ref};
+use crate::model::same::same_status;
 use crate::model::template::pod_from_template;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -56,7 +57,7 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
         .await;
 }
 
-async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
+pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let Some(set) = caches.replica_sets.get(&key) else {
         return Ok(None);
@@ -65,6 +66,10 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
     let now = Timestamp::now();
     let mut plan = plan(&set, &pods.iter().map(|pod| &**pod).collect::<Vec<_>>(), now);
 
+    let makes = plan.create > 0 || !plan.adopt.is_empty();
+    if makes && !context.stands(&caches.replica_sets, &*set).await? {
+        return Ok(None);
+    }
     for pod in &plan.adopt {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*set));
@@ -94,7 +99,7 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         _ => None,
     };
     note_failure(&mut plan.status, failure, now);
-    if set.status.as_ref() != Some(&plan.status) {
+    if !same_status(set.status.as_ref(), &plan.status) {
         let mut set = (*set).clone();
         set.status = Some(plan.status);
         context.write_status(&caches.replica_sets, &set).await?;

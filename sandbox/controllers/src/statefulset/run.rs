@@ -54,7 +54,7 @@ pub(crate) async fn run(context: Context, queue: Queue<Key>, cancel: Cancellatio
         .await;
 }
 
-async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
+pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, ReconcileError> {
     let caches = &context.caches;
     let Some(set) = caches.stateful_sets.get(&key) else {
         return Ok(None);
@@ -75,6 +75,13 @@ async fn reconcile(context: &Context, key: Key) -> Result<Option<Duration>, Reco
         again,
     } = plan(&set, &pods, &revisions, Timestamp::now())?;
 
+    let revises = revision
+        .as_ref()
+        .is_some_and(|revision| revision.metadata.uid.is_none());
+    let makes = revises || !adopt.is_empty() || !create.is_empty();
+    if makes && !context.stands(&caches.stateful_sets, &*set).await? {
+        return Ok(None);
+    }
     for pod in &adopt {
         let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
         owners.push(controller_ref(&*set));

@@ -14,7 +14,7 @@ use showrunner_unreliable::{Rates, seeds::Seeds};
 use crate::plan::{Death, Plan};
 
 /// Runs by default; `SHOWRUNNER_SEEDS` says otherwise.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 2000;
 /// Real time that one run may take.
 const LIMIT: Duration = Duration::from_mins(2);
 const REPLAY: &str = "cargo test -p showrunner-controllers --test abuse seeds";

@@ -52,13 +52,13 @@ async fn slices_follow_the_pods() {
         .map(|(address, _)| address)
         .collect();
     assert_eq!(found, expected);
-    let slices = cluster
-        .api::<EndpointSlice>()
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items;
-    assert_eq!(slices.len(), 1);
+    // The empty slice of before, whose port had no number yet, goes once the new one is there.
+    let slices = until("one slice", || async {
+        let api = cluster.api::<EndpointSlice>();
+        let slices = api.list(&ListParams::default()).await.unwrap().items;
+        (slices.len() == 1).then_some(slices)
+    })
+    .await;
     assert_eq!(
         slices[0].ports.as_ref().unwrap()[0].port,
         Some(8080),

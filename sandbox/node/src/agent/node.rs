@@ -139,7 +139,7 @@ async fn report(client: &Client, config: &NodeConfig, since: Timestamp) -> Resul
             type_: type_.to_owned(),
             address: address.to_owned(),
         });
-    let version = format!("v1.36.0-showrunner-{}", env!("CARGO_PKG_VERSION"));
+    let version = format!("v1.36.4-showrunner-{}", env!("CARGO_PKG_VERSION"));
     let info = NodeSystemInfo {
         architecture: arch().to_owned(),
         boot_id: read("/proc/sys/kernel/random/boot_id"),

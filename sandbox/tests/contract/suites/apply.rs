@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::objects::{config_map, deployment, managed, owned, schema};
-use crate::context::{APPLY_PATCH, Ask, Context, JSON, MERGE_PATCH};
+use crate::context::{APPLY_PATCH, Context, JSON, MERGE_PATCH};
 
 crate::registry::suite!("apply":
     the_first_apply_creates, applying_the_same_changes_nothing, another_value_is_a_conflict, the_same_value_is_shared,
@@ -473,14 +473,7 @@ async fn embedded_maps_nest(c: Context) {
     let mut body = map(json!({"a": "1"}));
     body["metadata"]["labels"] = json!({"x": "1", "y": "2"});
     body["metadata"]["annotations"] = json!({"n": "1"});
-    let ask = Ask {
-        method: "PATCH",
-        path: format!("{}?fieldManager=alice", at(&c)),
-        content_type: APPLY_PATCH,
-        accept: JSON,
-        body: Some(&body),
-    };
-    let made = c.send(ask).await.code(201);
+    let made = c.apply(&at(&c), "alice", &body).await.code(201);
     let fields = json!({"f:data": {"f:a": {}},
         "f:metadata": {"f:annotations": {"f:n": {}}, "f:labels": {"f:x": {}, "f:y": {}}}});
     assert_eq!(owned(&made, "alice"), fields);

@@ -7,6 +7,7 @@ use crate::context::{Context, MERGE_PATCH};
 
 crate::registry::suite!("definitions":
     a_definition_is_established, names_must_agree, schemas_must_be_structural, the_scope_is_immutable, names_that_are_taken, several_versions, an_unserved_version, a_cluster_scoped_kind, selectable_fields, a_schema_can_change, stored_versions_stay, exactly_one_storage_version, a_definition_defaults_its_names, conversion_by_webhook_needs_a_client,
+    a_definition_is_held_from_its_deletion_on, objects_must_be_of_their_kind,
 );
 
 pub(super) fn definitions() -> &'static str {
@@ -225,4 +226,58 @@ async fn conversion_by_webhook_needs_a_client(c: Context) {
     let mut definition = c.definition("Gadget", schema(json!({})));
     definition["spec"]["conversion"] = json!({"strategy": "Webhook"});
     c.post(definitions(), &definition).await.refused(422, "Invalid");
+}
+
+async fn a_definition_is_held_from_its_deletion_on(c: Context) {
+    let gadgets = c.define("Gadget", schema(json!({}))).await;
+    let mut object = c.custom("Gadget", "one", json!({}));
+    object["metadata"]["finalizers"] = json!(["contract.example/hold"]);
+    c.post(&gadgets, &object).await.code(201);
+    let path = format!("{}/gadgets.{}", definitions(), c.group());
+    assert_eq!(c.get(&path).await.ok()["metadata"].get("finalizers"), None);
+    let going = c.delete(&path).await.code(200);
+    assert_eq!(
+        going["metadata"]["finalizers"],
+        json!(["customresourcecleanup.apiextensions.k8s.io"])
+    );
+    assert!(going["metadata"].get("deletionGracePeriodSeconds").is_none());
+    assert!(crate::context::condition(&going, "Terminating"), "{going}");
+    c.until(format!("{gadgets}/one"), "the object goes, too", |answer| {
+        answer.code == 200 && answer.body["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    c.patch(
+        format!("{gadgets}/one"),
+        MERGE_PATCH,
+        &json!({"metadata": {"finalizers": null}}),
+    )
+    .await
+    .code(200);
+    c.gone(&path).await;
+}
+
+async fn objects_must_be_of_their_kind(c: Context) {
+    let gadgets = c.define("Gadget", schema(json!({"size": {"type": "integer"}}))).await;
+    let mut object = c.custom("Gadget", "one", json!({"size": 1}));
+    object["kind"] = json!("Widget");
+    let status = c.post(&gadgets, &object).await.invalid(&["kind"]);
+    let message = format!(
+        "Widget.{} \"one\" is invalid: kind: Invalid value: \"Widget\": must be Gadget",
+        c.group()
+    );
+    assert_eq!(
+        (&status["message"], &status["details"]["kind"]),
+        (&json!(message), &json!("Widget"))
+    );
+    object["kind"] = Value::Null;
+    c.post(&gadgets, &object).await.refused(400, "BadRequest");
+    object["kind"] = json!("Gadget");
+    c.post(&gadgets, &object).await.code(201);
+    let path = format!("{gadgets}/one");
+    c.patch(&path, MERGE_PATCH, &json!({"kind": "Widget"}))
+        .await
+        .invalid(&["kind"]);
+    let version = json!({"apiVersion": format!("{}/v9", c.group())});
+    c.patch(&path, MERGE_PATCH, &version).await.invalid(&["apiVersion"]);
+    c.put(&path, &object).await.invalid(&["metadata.resourceVersion"]);
 }

@@ -132,6 +132,8 @@ async fn foreground_waits_for_those_that_block_alone(c: Context) {
     c.post(c.maps(), &map).await.code(201);
     c.delete_with(at(&c, "owner"), &policy("Foreground")).await.code(200);
     c.gone(at(&c, "owner")).await;
+    let ending = |answer: &crate::context::Answer| answer.body["metadata"]["deletionTimestamp"].is_string();
+    c.until(at(&c, "child"), "the child is collected", ending).await;
     release(&c, "child").await;
     c.gone(at(&c, "child")).await;
 }

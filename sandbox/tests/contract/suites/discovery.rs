@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::objects::schema;
-use crate::context::Context;
+use crate::context::{Ask, Context};
 
 crate::registry::suite!("discovery":
     core_resources_say_their_verbs_and_scope, groups_name_their_preferred_version, one_group, one_version,
@@ -126,12 +126,9 @@ async fn aggregated_discovery_has_both_halves(c: Context) {
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     for (path, group, resource) in [("/api", None, "pods"), ("/apis", Some("apps"), "deployments")] {
         let list = c
-            .quiet(crate::context::Ask {
-                method: "GET",
-                path: path.into(),
-                content_type: crate::context::JSON,
+            .quiet(Ask {
                 accept,
-                body: None,
+                ..Ask::json("GET", path, None)
             })
             .await
             .ok();

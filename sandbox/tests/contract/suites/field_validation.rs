@@ -8,7 +8,7 @@ use crate::context::{APPLY_PATCH, Answer, Context, JSON, MERGE_PATCH, STRATEGIC_
 crate::registry::suite!("field_validation":
     strict_refuses_unknown_fields, warn_is_what_happens_without_a_word, ignore_is_silent, a_mode_that_is_none,
     strict_refuses_duplicates, duplicates_are_warned_of, patches_too, apply_too, custom_resources_too,
-    unknown_fields_are_dropped, several_are_all_named, names_are_case_sensitive,
+    unknown_fields_are_dropped, several_are_all_named, names_are_case_sensitive, questionable_pods_are_warned_of, refusals_warn_too,
 );
 
 fn unknown() -> Value {
@@ -173,4 +173,23 @@ async fn names_are_case_sensitive(c: Context) {
     let answer = c.post(c.maps(), &body).await;
     assert_eq!(answer.warnings, ["299 - \"unknown field \\\"Data\\\"\""]);
     assert!(answer.code(201).get("data").is_none());
+}
+
+async fn questionable_pods_are_warned_of(c: Context) {
+    let mut body = deployment("one");
+    let port = json!([{"containerPort": 80}]);
+    body["spec"]["template"]["spec"]["containers"] =
+        json!([{"name": "a", "image": "a:1", "ports": port}, {"name": "b", "image": "b:1", "ports": port}]);
+    let answer = c.post(c.path("apps/v1", "deployments"), &body).await;
+    assert_eq!(answer.code, 201, "{}", answer.body);
+    assert_eq!(answer.warnings.len(), 1, "{:?}", answer.warnings);
+}
+
+async fn refusals_warn_too(c: Context) {
+    let gadgets = c.define("Gadget", schema(json!({"size": {"type": "integer"}}))).await;
+    let answer = c
+        .post(&gadgets, &c.custom("Gadget", "one", json!({"size": "big", "more": 1})))
+        .await;
+    assert_eq!(answer.warnings.len(), 1, "{:?}", answer.warnings);
+    answer.invalid(&["spec.size"]);
 }

@@ -63,16 +63,21 @@ async fn nothing_is_created_in_an_ending_one(c: Context) {
         .await
         .refused(403, "Forbidden");
     assert_eq!(status["details"]["causes"][0]["reason"], "NamespaceTerminating");
+    held_is_ending(&c).await;
     release(&c).await;
     c.gone(at(&c.ns)).await;
+}
+
+async fn held_is_ending(c: &Context) {
+    let ending = |answer: &crate::context::Answer| answer.body["metadata"]["deletionTimestamp"].is_string();
+    c.until(format!("{}/held", c.maps()), "the object is being deleted", ending)
+        .await;
 }
 
 async fn an_object_with_a_finalizer_holds_it(c: Context) {
     hold(&c).await;
     c.delete(at(&c.ns)).await.code(200);
-    let ending = |answer: &crate::context::Answer| answer.body["metadata"]["deletionTimestamp"].is_string();
-    c.until(format!("{}/held", c.maps()), "the object is being deleted", ending)
-        .await;
+    held_is_ending(&c).await;
     c.get(at(&c.ns)).await.code(200);
     release(&c).await;
     c.gone(at(&c.ns)).await;

@@ -9,7 +9,8 @@ crate::registry::suite!("pages":
     pages_cover_the_list_once, a_page_tells_how_many_are_left, pages_are_one_snapshot, a_selector_hides_the_remainder,
     tokens_that_make_no_sense, a_token_excludes_a_version, label_selectors, label_selectors_that_make_no_sense,
     field_selectors, field_selectors_that_are_not_supported, a_version_that_is_not_a_number,
-    version_matches, lists_are_sorted_by_name, a_limit_larger_than_the_list,
+    version_matches, lists_are_sorted_by_name, namespaces_are_in_the_order_of_paths,
+    items_do_not_repeat_their_kind, a_limit_larger_than_the_list,
 );
 
 async fn five(c: &Context) {
@@ -233,4 +234,33 @@ async fn a_limit_larger_than_the_list(c: Context) {
     let page = c.get(format!("{}?limit=500", c.maps())).await.ok();
     assert_eq!(names(&page).len(), 5);
     assert!(page["metadata"].get("continue").is_none());
+}
+
+async fn namespaces_are_in_the_order_of_paths(c: Context) {
+    // `-` comes before `/`, so what is in `x-more` comes before what is in `x`.
+    let other = format!("{}-more", c.ns);
+    c.post("/api/v1/namespaces", &json!({"metadata": {"name": other}}))
+        .await
+        .code(201);
+    let mut labelled = labelled("one", json!({"of": c.id}));
+    c.post(c.maps(), &labelled).await.code(201);
+    labelled["metadata"]["name"] = json!("two");
+    c.post(format!("/api/v1/namespaces/{other}/configmaps"), &labelled)
+        .await
+        .code(201);
+    let all = format!("/api/v1/configmaps?labelSelector=of%3D{}", c.id);
+    assert_eq!(names(&c.get(&all).await.ok()), ["two", "one"]);
+    let page = c.get(format!("{all}&limit=1")).await.ok();
+    assert_eq!(names(&page), ["two"]);
+    let rest = c.get(format!("{all}&limit=1&continue={}", token(&page))).await.ok();
+    assert_eq!(names(&rest), ["one"]);
+}
+
+async fn items_do_not_repeat_their_kind(c: Context) {
+    five(&c).await;
+    let list = c.get(c.maps()).await.ok();
+    assert_eq!(
+        (&list["kind"], list["items"][0].get("kind")),
+        (&json!("ConfigMapList"), None)
+    );
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::objects::{config_map, deployment, schema, version};
-use crate::context::{Ask, Context, JSON, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
+use crate::context::{Ask, Context, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
 
 crate::registry::suite!("patch":
     json_patch_operations, a_json_patch_whose_test_fails, a_json_patch_that_is_none,
@@ -12,6 +12,7 @@ crate::registry::suite!("patch":
     strategic_patch_orders_items, strategic_patch_of_primitive_lists, strategic_patch_retains_keys,
     custom_resources_have_no_strategic_patch, a_patch_of_a_missing_object, a_patch_with_a_stale_version,
     a_type_that_is_none, a_patch_that_changes_nothing, a_patch_of_the_name,
+    json_patch_of_what_is_not_there, a_patch_to_another_type, a_patch_of_the_uid,
     a_patch_records_its_manager, merge_patch_of_a_custom_resource, json_patch_of_a_custom_resource,
 );
 
@@ -234,14 +235,9 @@ async fn a_patch_with_a_stale_version(c: Context) {
 async fn a_type_that_is_none(c: Context) {
     let path = map(&c, json!({"a": "1"})).await;
     let body = json!({"data": {"a": "2"}});
-    let ask = Ask {
-        method: "PATCH",
-        path,
-        content_type: JSON,
-        accept: JSON,
-        body: Some(&body),
-    };
-    c.send(ask).await.refused(415, "UnsupportedMediaType");
+    c.send(Ask::json("PATCH", path, Some(&body)))
+        .await
+        .refused(415, "UnsupportedMediaType");
 }
 
 async fn a_patch_that_changes_nothing(c: Context) {
@@ -307,4 +303,59 @@ async fn json_patch_of_a_custom_resource(c: Context) {
     let patch = json!([{"op": "add", "path": "/spec/tags/-", "value": "z"}, {"op": "add", "path": "/spec/tags/0", "value": "0"}]);
     let patched = c.patch(&path, JSON_PATCH, &patch).await.code(200);
     assert_eq!(patched["spec"]["tags"], json!(["0", "a", "z"]));
+}
+
+async fn json_patch_of_what_is_not_there(c: Context) {
+    let path = map(&c, json!({"a": "1"})).await;
+    let add = |path: &str| json!([{"op": "add", "path": path, "value": "1"}]);
+    let status = c
+        .patch(&path, JSON_PATCH, &add("/metadata/annotations/x"))
+        .await
+        .refused(422, "Invalid");
+    assert_eq!(
+        (&status["message"], &status["details"]),
+        (
+            &json!("the server rejected our request due to an error in our request"),
+            &json!({})
+        )
+    );
+    c.patch(&path, JSON_PATCH, &add("/data/b")).await.code(200);
+    let replace = json!([{"op": "replace", "path": "/data/c", "value": "3"}]);
+    let patched = c.patch(&path, JSON_PATCH, &replace).await.code(200);
+    assert_eq!(patched["data"], json!({"a": "1", "b": "1", "c": "3"}));
+    c.patch(&path, JSON_PATCH, &json!([{"op": "remove", "path": "/data/d"}]))
+        .await
+        .refused(422, "Invalid");
+}
+
+async fn a_patch_to_another_type(c: Context) {
+    let path = map(&c, json!({"a": "1"})).await;
+    for (kind, patch) in [
+        (MERGE_PATCH, json!({"data": "text"})),
+        (MERGE_PATCH, json!({"data": {"a": 5}})),
+        (STRATEGIC_PATCH, json!({"data": {"a": 5}})),
+        (JSON_PATCH, json!([{"op": "add", "path": "/data/a", "value": 5}])),
+    ] {
+        let status = c.patch(&path, kind, &patch).await.invalid(&["patch"]);
+        assert!(
+            status["message"]
+                .as_str()
+                .unwrap()
+                .starts_with(" \"\" is invalid: patch: "),
+            "{status}"
+        );
+    }
+    assert_eq!(c.get(&path).await.ok()["data"], json!({"a": "1"}));
+}
+
+async fn a_patch_of_the_uid(c: Context) {
+    let path = map(&c, json!({"a": "1"})).await;
+    let patch = json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}});
+    for kind in [MERGE_PATCH, STRATEGIC_PATCH] {
+        let status = c.patch(&path, kind, &patch).await.invalid(&["metadata.uid"]);
+        assert!(
+            status["message"].as_str().unwrap().ends_with(": field is immutable"),
+            "{status}"
+        );
+    }
 }

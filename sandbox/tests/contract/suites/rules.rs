@@ -10,6 +10,7 @@ crate::registry::suite!("rules":
     rules_of_items, rules_of_maps, rules_of_the_whole_object, a_rule_that_does_not_compile, a_rule_of_the_wrong_type,
     optional_old_self, strings_and_lists, quantities_and_durations, immutability_of_list_map_items, several_rules_all_speak,
     an_unchanged_violation_is_tolerated, a_tolerated_value_does_not_silence_rules, a_rule_sees_defaults, removal_is_a_transition,
+    a_rule_that_costs_too_much, a_message_that_costs_too_much,
 );
 
 /// Defines a kind whose spec has these properties and rules, and gives its path.
@@ -328,4 +329,29 @@ async fn removal_is_a_transition(c: Context) {
     c.patch(format!("{gadgets}/one"), MERGE_PATCH, &json!({"spec": {"low": null}}))
         .await
         .invalid(&["spec"]);
+}
+
+/// A list without a bound: what goes over it twice may take for ever.
+fn boundless() -> Value {
+    json!({"words": {"type": "array", "items": {"type": "string"}}})
+}
+
+/// A definition with this rule is refused for what it may cost.
+async fn too_costly(c: &Context, rule: Value) {
+    let spec = json!({"type": "object", "properties": boundless(), "x-kubernetes-validations": [rule]});
+    let definition = c.definition("Gadget", json!({"type": "object", "properties": {"spec": spec}}));
+    let answer = c.post(super::definitions::definitions(), &definition).await;
+    let status = answer.refused(422, "Invalid");
+    let said = status["message"].as_str().unwrap();
+    assert!(said.contains("cost exceeds budget"), "{status}");
+}
+
+async fn a_rule_that_costs_too_much(c: Context) {
+    let rule = json!({"rule": "self.words.all(a, self.words.all(b, a == b || a != b))"});
+    too_costly(&c, rule).await;
+}
+
+async fn a_message_that_costs_too_much(c: Context) {
+    let words = "self.words.all(a, self.words.all(b, a == b)) ? 'same' : 'different'";
+    too_costly(&c, json!({"rule": "self.words.size() < 9", "messageExpression": words})).await;
 }

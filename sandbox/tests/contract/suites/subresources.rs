@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::objects::{config_map, deployment, pod, schema, version};
-use crate::context::{Context, MERGE_PATCH, condition};
+use super::objects::{config_map, deployment, owned, pod, schema, service, version};
+use crate::context::{Ask, Context, MERGE_PATCH, condition};
 
 crate::registry::suite!("subresources":
-    status_and_spec_are_written_apart, a_custom_status_is_written_apart, a_status_does_not_count_generations,
+    status_and_spec_are_written_apart, what_else_a_status_writes, annotations_with_a_status_do_not_count, a_custom_status_is_written_apart, a_status_does_not_count_generations,
     a_definition_without_status_has_none, a_status_at_creation_is_dropped, scale_is_read_and_written,
     scale_conflicts, scale_of_a_custom_resource, scale_must_not_be_negative, eviction_deletes,
     eviction_respects_a_budget, eviction_uses_up_a_budget, eviction_of_a_missing_pod, eviction_with_a_dry_run, eviction_with_wrong_options,
     binding_puts_a_pod_on_a_node, binding_twice_is_a_conflict, a_pods_status_is_patched, config_maps_have_no_status,
     ephemeral_containers, token_requests, resize_changes_resources,
-    access_reviews_answer, a_local_access_review,
+    a_log_needs_a_node, exec_needs_a_node, access_reviews_answer, a_local_access_review,
 );
 
 async fn status_and_spec_are_written_apart(c: Context) {
@@ -33,6 +33,57 @@ async fn status_and_spec_are_written_apart(c: Context) {
     assert_eq!(updated["spec"]["replicas"], 5);
     assert_eq!(updated["status"]["replicas"], 2, "and the other way round");
     assert_eq!(c.get(format!("{path}/status")).await.ok(), updated);
+}
+
+async fn what_else_a_status_writes(c: Context) {
+    let mut body = deployment("one");
+    body["metadata"]["labels"] = json!({"team": "a"});
+    c.post(c.path("apps/v1", "deployments"), &body).await.code(201);
+    let extra = json!({"labels": {"team": "b", "more": "1"}, "annotations": {"seen": "1"},
+        "finalizers": ["contract.example/hold"]});
+    let patch = json!({"metadata": extra, "spec": {"replicas": 5}, "status": {"replicas": 1}});
+    let path = c.path("apps/v1", "deployments") + "/one";
+    let status = format!("{path}/status?fieldManager=reporter");
+    let patched = c.patch(status, MERGE_PATCH, &patch).await.code(200);
+    let metadata = &patched["metadata"];
+    assert_eq!(
+        metadata["labels"], body["metadata"]["labels"],
+        "the labels of a Deployment stay"
+    );
+    assert_eq!(metadata["annotations"], extra["annotations"]);
+    assert_eq!(metadata["finalizers"], extra["finalizers"]);
+    assert_eq!(
+        owned(&patched, "reporter"),
+        json!({"f:metadata": {"f:annotations": {".": {}, "f:seen": {}},
+                "f:finalizers": {".": {}, "v:\"contract.example/hold\"": {}}},
+            "f:status": {"f:replicas": {}}})
+    );
+    // Those of a Service, which load balancers mark, do not.
+    c.post(c.path("v1", "services"), &service("one")).await.code(201);
+    let service = c.path("v1", "services") + "/one";
+    let patched = c
+        .patch(format!("{service}/status"), MERGE_PATCH, &patch)
+        .await
+        .code(200);
+    assert_eq!(patched["metadata"]["labels"], extra["labels"]);
+    let free = json!({"metadata": {"finalizers": null}});
+    for path in [path, service] {
+        c.patch(path, MERGE_PATCH, &free).await.code(200);
+    }
+}
+
+async fn annotations_with_a_status_do_not_count(c: Context) {
+    let path = c.path("apps/v1", "deployments");
+    c.post(&path, &deployment("one")).await.code(201);
+    let patch = json!({"metadata": {"annotations": {"a": "b"}}});
+    let noted = c
+        .patch(format!("{path}/one/status"), MERGE_PATCH, &patch)
+        .await
+        .code(200);
+    assert_eq!(
+        (&noted["metadata"]["annotations"]["a"], &noted["metadata"]["generation"]),
+        (&json!("b"), &json!(1))
+    );
 }
 
 async fn gadgets(c: &Context) -> String {
@@ -356,14 +407,7 @@ async fn token_requests(c: Context) {
         .code(201);
     let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}});
     let path = c.path("v1", "serviceaccounts") + "/one/token";
-    let ask = crate::context::Ask {
-        method: "POST",
-        path,
-        content_type: crate::context::JSON,
-        accept: crate::context::JSON,
-        body: Some(&body),
-    };
-    let made = c.quiet(ask).await.code(201);
+    let made = c.quiet(Ask::json("POST", path, Some(&body))).await.code(201);
     assert_eq!(made["status"]["token"].as_str().unwrap().split('.').count(), 3);
 }
 
@@ -399,4 +443,30 @@ async fn a_local_access_review(c: Context) {
         .await
         .code(201);
     assert_eq!(review["status"]["allowed"], false, "nobody gave them a role");
+}
+
+async fn a_log_needs_a_node(c: Context) {
+    let pods = c.path("v1", "pods");
+    c.post(&pods, &pod("p")).await.code(201);
+    assert_eq!(c.get(format!("{pods}/p/log")).await.code(204), "");
+    running(&c, "q").await;
+    let status = c.get(format!("{pods}/q/log")).await.refused(404, "NotFound");
+    assert_eq!(status["message"], "pods \"nowhere\" not found");
+}
+
+async fn exec_needs_a_node(c: Context) {
+    let pods = c.path("v1", "pods");
+    c.post(&pods, &pod("p")).await.code(201);
+    running(&c, "q").await;
+    for tool in [
+        "exec?command=ls&stdout=true",
+        "attach?stdout=true",
+        "portforward?ports=80",
+    ] {
+        c.get(format!("{pods}/none/{tool}")).await.refused(404, "NotFound");
+        let status = c.get(format!("{pods}/p/{tool}")).await.refused(400, "BadRequest");
+        assert_eq!(status["message"], "pod p does not have a host assigned");
+        let status = c.get(format!("{pods}/q/{tool}")).await.refused(404, "NotFound");
+        assert_eq!(status["message"], "pods \"nowhere\" not found");
+    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::objects::{config_map, deployment, pod, schema, service};
-use crate::context::{Context, TABLE};
+use crate::context::{Ask, Context, TABLE};
 
 crate::registry::suite!("tables":
     config_maps, pods, deployments, services, one_object, rows_carry_their_metadata, rows_can_carry_the_object,
@@ -32,12 +32,9 @@ fn cells(table: &Value, row: usize) -> Vec<Value> {
 
 /// Tables have ages in them: they are no part of the trace.
 async fn table(c: &Context, path: String) -> Value {
-    let ask = crate::context::Ask {
-        method: "GET",
-        path,
-        content_type: crate::context::JSON,
+    let ask = Ask {
         accept: TABLE,
-        body: None,
+        ..Ask::json("GET", path, None)
     };
     let table = c.quiet(ask).await.code(200);
     assert_eq!(

@@ -19,6 +19,7 @@ crate::registry::suite!("watch":
     initial_events_need_a_version_match, a_watch_ends_at_its_timeout,
     the_last_state_of_what_was_deleted, writes_that_change_nothing_are_no_events, custom_resources_too,
     a_namespace_hears_only_its_own, several_watches_hear_the_same, deletion_with_a_finalizer_is_a_change_first,
+    a_version_that_is_no_number, a_path_is_read_not_watched,
 );
 
 /// An open watch.
@@ -324,4 +325,30 @@ async fn deletion_with_a_finalizer_is_a_change_first(c: Context) {
         .code(200);
     assert!(watch.expect("MODIFIED", "one").await["metadata"]["deletionTimestamp"].is_string());
     watch.expect("DELETED", "one").await;
+}
+
+async fn a_version_that_is_no_number(c: Context) {
+    c.post(c.maps(), &config_map("one", json!({}))).await.code(201);
+    let why = "resourceVersion: Invalid value: \"abc\": strconv.ParseUint: parsing \"abc\": invalid syntax";
+    for path in ["?watch=true&resourceVersion=abc", "/one?resourceVersion=abc"] {
+        let status = c.get(format!("{}{path}", c.maps())).await.code(500);
+        assert_eq!((&status["message"], status.get("reason")), (&json!(why), None));
+    }
+}
+
+async fn a_path_is_read_not_watched(c: Context) {
+    let path = format!("{}/one", c.maps());
+    let made = c.post(c.maps(), &config_map("one", json!({}))).await.code(201);
+    for query in [
+        "watch=true",
+        "watch=true&resourceVersion=1",
+        "watch=true&resourceVersion=0",
+    ] {
+        assert_eq!(c.get(format!("{path}?{query}")).await.code(200), made, "{query}");
+    }
+    let status = c
+        .get(format!("{path}?resourceVersion=99999999999"))
+        .await
+        .refused(504, "Timeout");
+    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
 }
