@@ -20,8 +20,9 @@ drill: setup ## build, then play premiere night on this machine
 
 test: setup lint built check-generated unit smoke controls ## everything that proves the code
 
-lint: ## formatting and lints
+lint: ## formatting and lints, and whether the deliberate bugs of the contract still apply
 	cargo fmt --all --check
+	for bug in sandbox/tests/contract/mutants/*.patch; do git apply --check "$$bug" || exit 1; done
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 unit: ## unit, integration and end-to-end tests
