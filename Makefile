@@ -35,7 +35,7 @@ built:
 	cargo test --workspace --locked --no-run --quiet
 
 soak: ## operator and controllers under abuse, 10,000 seeds each (SHOWRUNNER_SEEDS says how many, SHOWRUNNER_SEED_START from where)
-	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --workspace --locked --test abuse seeds -- --nocapture
+	SHOWRUNNER_SEEDS=$${SHOWRUNNER_SEEDS:-10000} cargo test --workspace --locked --no-fail-fast --test abuse seeds -- --nocapture
 
 .PHONY: test-undo
 test-undo: built ## kill -9 of a drill on a cluster that stays: undone by a person, and by the operator

@@ -75,11 +75,20 @@ pub(crate) async fn rendered(
     namespace: &str,
     platform: &str,
 ) -> Result<(Live, Vec<Pod>), DereferenceError> {
-    let ours = ListParams::default().labels(&format!("{}={platform}", labels::PLATFORM));
-    let objects = try_join_all(Kind::ALL.map(|kind| list_kind(client, namespace, kind, &ours)));
+    let ours = of_platform(platform);
     let pods = list::<Pod>(client, namespace, &ours, "pods");
-    let (objects, pods) = futures::try_join!(objects, pods)?;
-    Ok((Live::new(objects.into_iter().flatten()), pods))
+    futures::try_join!(objects(client, namespace, &ours), pods)
+}
+
+/// Whatever is of a platform.
+pub(crate) fn of_platform(name: &str) -> ListParams {
+    ListParams::default().labels(&format!("{}={name}", labels::PLATFORM))
+}
+
+/// The objects of every kind.
+pub(crate) async fn objects(client: &Client, namespace: &str, params: &ListParams) -> Result<Live, DereferenceError> {
+    let objects = try_join_all(Kind::ALL.map(|kind| list_kind(client, namespace, kind, params))).await?;
+    Ok(Live::new(objects.into_iter().flatten()))
 }
 
 /// The objects of one kind.

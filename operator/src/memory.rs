@@ -39,8 +39,6 @@ pub struct Memory {
     pub reports: audience::Memory,
     /// When they were last asked.
     asked: Option<Timestamp>,
-    /// When the signing key was last made sure of.
-    secret: Option<Timestamp>,
     /// Floors asked for lately, by region.
     windows: BTreeMap<RegionName, Window>,
     /// What ran in a region, and when, as its number of edges was taken over from an autoscaler.
@@ -59,8 +57,8 @@ pub struct Memory {
     pub(crate) deletion: Progress,
     /// What was seen of other clusters, and when.
     views: BTreeMap<RemoteCluster, (Timestamp, Arc<View>)>,
-    /// When it was last made sure of the signing key in other clusters.
-    keys: BTreeMap<RemoteCluster, Timestamp>,
+    /// When it was last made sure of the signing key in a cluster; `None` is the platform's own.
+    keys: BTreeMap<Option<RemoteCluster>, Timestamp>,
     /// Failures in a row.
     pub failures: u32,
     /// When the platform was last looked at.
@@ -77,34 +75,28 @@ impl Memory {
     /// Whether the audience is to be asked for again. Not more often than the interval: while things roll out, every change of
     /// an owned object is a reason to look.
     pub fn ask_again(&mut self, now: Timestamp, interval: Duration) -> bool {
-        due(&mut self.asked, now, interval.mul_f64(0.8))
+        let due = is_due(self.asked, now, interval.mul_f64(0.8));
+        if due {
+            self.asked = Some(now);
+        }
+        due
     }
 
-    /// Whether the signing key is to be made sure of.
-    pub fn secret_again(&mut self, now: Timestamp) -> bool {
-        due(&mut self.secret, now, SECRET_INTERVAL)
-    }
-
-    /// Makes the next look make sure of the signing key.
-    pub fn forget_secret(&mut self) {
-        self.secret = None;
-    }
-
-    /// Whether it is to be made sure of the signing key in another cluster.
+    /// Whether it is to be made sure of the signing key in a cluster; `None` is the platform's own.
     #[must_use]
-    pub fn key_again(&self, cluster: &RemoteCluster, now: Timestamp) -> bool {
-        let last = self.keys.get(cluster);
-        last.is_none_or(|last| now.duration_since(*last).unsigned_abs() >= SECRET_INTERVAL)
+    pub fn key_again(&self, cluster: Option<&RemoteCluster>, now: Timestamp) -> bool {
+        is_due(self.keys.get(&cluster.cloned()).copied(), now, SECRET_INTERVAL)
     }
 
     /// The signing key is in that cluster.
-    pub fn key_is_there(&mut self, cluster: &RemoteCluster, now: Timestamp) {
-        self.keys.insert(cluster.clone(), now);
+    pub fn key_is_there(&mut self, cluster: Option<&RemoteCluster>, now: Timestamp) {
+        self.keys.insert(cluster.cloned(), now);
     }
 
     /// Forgets what is of clusters that the spec no longer names: one that it names again is asked anew.
     pub fn forget_clusters_but(&mut self, wanted: &BTreeSet<RemoteCluster>) {
-        self.keys.retain(|cluster, _| wanted.contains(cluster));
+        self.keys
+            .retain(|cluster, _| cluster.as_ref().is_none_or(|cluster| wanted.contains(cluster)));
         self.views.retain(|cluster, _| wanted.contains(cluster));
     }
 
@@ -197,32 +189,24 @@ impl Memory {
         now: Timestamp,
     ) -> BTreeMap<RegionName, Replicas> {
         let scaling = &platform.edge.autoscaling;
-        let name = |region: &Region| platform.regional(&region.name, Role::Edge);
-        // None where it cannot be seen.
-        let ours = |region: &Region| {
-            let free = |live: &Live| live.get(Kind::HorizontalPodAutoscaler, &name(region)).is_none();
-            if scaling.enabled {
-                Some(false)
-            } else {
-                live(region).map(free)
-            }
-        };
-        let regions: Vec<&Region> = platform.regions_with(Role::Edge).collect();
-        self.taken_over.retain(|name, _| {
-            let region = regions.iter().find(|region| region.name == *name);
-            region.is_some_and(|region| ours(region) != Some(false))
-        });
+        let before = std::mem::take(&mut self.taken_over);
         let mut fixed = BTreeMap::new();
-        for region in regions {
-            let known = self.taken_over.get(&region.name).copied();
-            let here = live(region).filter(|_| ours(region) == Some(true));
+        if scaling.enabled {
+            return fixed;
+        }
+        for region in platform.regions_with(Role::Edge) {
+            let name = platform.regional(&region.name, Role::Edge);
+            let here = live(region);
+            if here.is_some_and(|live| live.get(Kind::HorizontalPodAutoscaler, &name).is_some()) {
+                continue;
+            }
             let running = || {
                 Some((
                     now,
-                    Replicas(WorkloadState::read(here?, Kind::Deployment, &name(region)).desired),
+                    Replicas(WorkloadState::read(here?, Kind::Deployment, &name).desired),
                 ))
             };
-            let Some((since, taken)) = known.or_else(running) else {
+            let Some((since, taken)) = before.get(&region.name).copied().or_else(running) else {
                 continue;
             };
             self.taken_over.insert(region.name.clone(), (since, taken));
@@ -255,12 +239,8 @@ fn standing_floor(platform: &ValidatedPlatform, live: &Live, region: &RegionName
     })
 }
 
-fn due(last: &mut Option<Timestamp>, now: Timestamp, interval: Duration) -> bool {
-    let due = last.is_none_or(|last| now.duration_since(last).unsigned_abs() >= interval);
-    if due {
-        *last = Some(now);
-    }
-    due
+fn is_due(last: Option<Timestamp>, now: Timestamp, interval: Duration) -> bool {
+    last.is_none_or(|last| now.duration_since(last).unsigned_abs() >= interval)
 }
 
 #[cfg(test)]
@@ -411,10 +391,13 @@ mod tests {
     fn what_is_remembered_of_a_cluster_goes_with_it() {
         let (south, west) = (cluster("south"), cluster("west"));
         let mut memory = Memory::default();
-        memory.key_is_there(&south, at(0));
-        memory.key_is_there(&west, at(0));
+        memory.key_is_there(None, at(0));
+        memory.key_is_there(Some(&south), at(0));
+        memory.key_is_there(Some(&west), at(0));
         memory.forget_clusters_but(&[west.clone()].into());
-        assert!(memory.key_again(&south, at(1)) && !memory.key_again(&west, at(1)));
+        let again = |cluster, second| memory.key_again(cluster, at(second));
+        assert!(again(Some(&south), 1) && !again(Some(&west), 1) && !again(None, 1));
+        assert!(again(Some(&west), 60) && again(None, 60));
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub struct OperatorOptions {
     pub apply_deadline: Duration,
     /// Time that reading, and writing status, may take.
     pub request_deadline: Duration,
-    /// Time that looking at one other cluster may take: as long as that, at most, one that hangs delays the others.
+    /// Time that looking at another cluster may take, and each step of clearing one: as long as that, at most, one that does
+    /// not answer delays the others. One that answers and hangs on writes has `apply_deadline`.
     pub cluster_deadline: Duration,
     /// How long changes are gathered before a platform is looked at.
     pub debounce: Duration,

@@ -131,7 +131,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
             return Ok(Action::await_change());
         }
     };
-    let mut clusters = Round::of(&platform, &context);
+    let mut clusters = Round::of(&platform, &validated, &context);
     let home = dereference(client, &platform, options.request_deadline, &options.clock);
     let (observed, sight) = join(home, clusters.look(&context, &platform, clusters.first())).await;
     let mut observed = observed?;
@@ -144,7 +144,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
             memory
                 .ask_again(observed.now, options.busy_interval)
                 .then(|| memory.reports.quiet()),
-            needs_key && memory.secret_again(observed.now),
+            needs_key && memory.key_again(None, observed.now),
         )
     });
     let (ask, ensure_secret) = look;
@@ -181,9 +181,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         floors: &floors,
         fixed: &fixed,
     });
-    let forget_key = || context.remember(&platform, Memory::forget_secret);
-    let registered = clusters.register(&context, &platform).await;
-    registered.inspect_err(|_| forget_key())?;
+    clusters.register(&context, &platform).await?;
     let applying = Applying {
         context: &context,
         platform: &platform,
@@ -199,7 +197,10 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         clusters.look(&context, &platform, clusters.again()),
     )
     .await;
-    let mut applied = applied.inspect_err(|_| forget_key())?;
+    let mut applied = applied?;
+    if ensure_secret {
+        context.remember(&platform, |memory| memory.key_is_there(None, observed.now));
+    }
     let is_back = clusters.take_again(again, &validated, &mut applied);
     let all_is_well = applied.failures().is_empty();
     let leaving = clusters.leave(&context, &platform, all_is_well, &awaited).await;
@@ -228,6 +229,7 @@ pub async fn reconcile(platform: Arc<StreamingPlatform>, context: Arc<Context>) 
         addresses: &addresses,
         audience: &audience,
         floors: &floors,
+        unavailable: &unavailable,
         topology: &topology,
         unseen: &clusters.sight.unseen,
         leaving: &leaving,

@@ -15,8 +15,8 @@ use crate::{
     validate::{ValidateError, validate},
 };
 
-/// Renders every object, in the order in which they would be applied, cluster by cluster. Addresses that only a cluster can give are empty, and
-/// the Secret with the signing key is not among them: it is made in the cluster.
+/// Renders every object, in the order in which they would be applied, cluster by cluster. Addresses that only a cluster can
+/// give are empty, and the Secret with the signing key is not among them: it is made in the cluster.
 pub fn render(platform: &StreamingPlatform) -> Result<Vec<Value>, ValidateError> {
     let validated = validate(platform)?;
     let nobody = Demand {

@@ -4,6 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Case, case};
 
+const NO_RANGES: &[(&str, &str)] = &[(
+    "spec.interconnect.sourceRanges",
+    "a region with a cluster of its own needs interconnect.sourceRanges",
+)];
+
 /// Two regions and everything that a rule may want to change.
 pub(crate) fn platform() -> Value {
     json!({
@@ -125,10 +130,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             platform(),
             |p| p["spec"]["regions"][1]["cluster"] = json!({"kubeconfigSecretRef": {"name": "us"}}),
-            &[(
-                "spec.interconnect.sourceRanges",
-                "a region with a cluster of its own needs interconnect.sourceRanges",
-            )],
+            NO_RANGES,
         ),
         case(
             platform(),
@@ -136,10 +138,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 p["spec"]["regions"][1]["cluster"] = json!({"kubeconfigSecretRef": {"name": "us"}});
                 p["spec"]["interconnect"] = json!({"sourceRanges": []});
             },
-            &[(
-                "spec.interconnect.sourceRanges",
-                "a region with a cluster of its own needs interconnect.sourceRanges",
-            )],
+            NO_RANGES,
         ),
         case(
             platform(),

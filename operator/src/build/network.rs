@@ -94,8 +94,9 @@ pub(super) fn policies(platform: &ValidatedPlatform, roles: &[Role]) -> Vec<Obje
         .collect()
 }
 
-/// `from`: roles of the same platform, in the same cluster by their labels, in others by their addresses; `None` is anyone. The admin port of the caches is open to nobody in the cluster:
-/// a flush goes through the API server's pod proxy, where it takes a permission and leaves an audit record.
+/// `from`: roles of the same platform, in the same cluster by their labels, in others by their addresses; `None` is anyone.
+/// The admin port of the caches is open to nobody in the cluster: a flush goes through the API server's pod proxy, where it
+/// takes a permission and leaves an audit record.
 fn policy(platform: &ValidatedPlatform, role: Role, from: Option<&[Role]>) -> Object {
     let about = About::new(platform, None, role);
     let http = NetworkPolicyPort {

@@ -9,11 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join, join_all};
 use jiff::{SignedDuration, Timestamp};
-use kube::{Client, ResourceExt, api::ListParams, runtime::controller::Action};
-use showrunner_crds::{
-    labels,
-    platform::{ClusterStatus, StreamingPlatform},
-};
+use kube::{Client, ResourceExt, runtime::controller::Action};
+use showrunner_crds::platform::{ClusterStatus, StreamingPlatform};
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -24,7 +21,7 @@ use super::{
 };
 use crate::{
     apply::{ApplyError, Claim},
-    dereference::{list_kind, rendered},
+    dereference::{list_kind, objects, of_platform},
     kind::Kind,
     observed::Live,
     reconcile::{Context, ReconcileError, wait_after_failure, write_status},
@@ -104,7 +101,10 @@ pub(crate) async fn depart(platform: &StreamingPlatform, context: &Context) -> R
                 Err(why) => {
                     let message = format!("{cluster}: {}", briefly(&why));
                     warn!(platform = %platform.name_any(), why = %message, "cluster not cleared yet");
-                    held.push(held_by(&cluster, message));
+                    held.push(ClusterStatus {
+                        message: Some(message),
+                        ..cluster.status()
+                    });
                     if all_has_arrived {
                         memory.deletion.emptied.insert(cluster, emptied);
                     }
@@ -120,16 +120,6 @@ pub(crate) async fn depart(platform: &StreamingPlatform, context: &Context) -> R
     let status = status::leaving(held, platform.status.as_ref(), generation, now);
     write_status(context, platform, &status).await?;
     Ok(Action::requeue(wait_after_failure(context, platform)))
-}
-
-fn held_by(cluster: &RemoteCluster, why: String) -> ClusterStatus {
-    ClusterStatus {
-        secret_name: cluster.secret.clone(),
-        key: cluster.key.clone(),
-        namespace: cluster.namespace.to_string(),
-        addresses: Vec::new(),
-        message: Some(why),
-    }
 }
 
 /// Clears one cluster, as far as it answers. `emptied` are the kinds it has nothing left of.
@@ -173,7 +163,7 @@ async fn clear_kinds(
     let (platform, deadline) = (departure.platform, departure.deadline);
     let claim = departure.claim(cluster).ok_or(ApplyError::Unowned)?;
     let namespace = cluster.namespace.as_str();
-    let of_platform = ListParams::default().labels(&format!("{}={}", labels::PLATFORM, platform.name_any()));
+    let of_platform = of_platform(&platform.name_any());
     let left = Kind::ALL.into_iter().rev().filter(|kind| !emptied.contains(kind));
     let lists = left.map(async |kind| {
         let list = timeout(deadline, list_kind(client, namespace, kind, &of_platform)).await;
@@ -210,7 +200,7 @@ async fn clear_home(platform: &StreamingPlatform, context: &Context) -> Result<(
     let claim = Claim::Owner(platform.uid().unwrap_or_default());
     let deadline = context.options.request_deadline;
     let clearing = async {
-        let (live, _) = rendered(&context.client, &namespace, &platform.name_any()).await?;
+        let live = objects(&context.client, &namespace, &of_platform(&platform.name_any())).await?;
         take_away(&context.client, &namespace, ours(&live, &claim), |_| None).await?;
         Ok::<(), ReconcileError>(())
     };

@@ -56,7 +56,7 @@ pub(crate) struct Departure<'a> {
     pub platform: &'a StreamingPlatform,
     /// Clusters that it still names.
     pub named: &'a BTreeSet<RemoteCluster>,
-    /// Time for each cluster.
+    /// Time for each step in a cluster.
     pub deadline: Duration,
 }
 

@@ -86,13 +86,7 @@ pub async fn register(
             now = set_finalizers(&api, &now, &finalizers).await?;
         }
         let known = recorded(&now);
-        let news = clusters.difference(&known).map(|cluster| ClusterStatus {
-            secret_name: cluster.secret.clone(),
-            key: cluster.key.clone(),
-            namespace: cluster.namespace.to_string(),
-            ..ClusterStatus::default()
-        });
-        let news: Vec<ClusterStatus> = news.collect();
+        let news: Vec<ClusterStatus> = clusters.difference(&known).map(RemoteCluster::status).collect();
         if !news.is_empty() {
             let before = now.status.as_ref().map(|status| status.clusters.clone());
             let all: Vec<ClusterStatus> = before.unwrap_or_default().into_iter().chain(news).collect();

@@ -48,9 +48,9 @@ pub(crate) struct Round {
 
 impl Round {
     /// The clusters of a platform.
-    pub(crate) fn of(platform: &StreamingPlatform, context: &Context) -> Self {
+    pub(crate) fn of(platform: &StreamingPlatform, validated: &ValidatedPlatform, context: &Context) -> Self {
         let now = context.options.clock.now();
-        let wanted = record::stated(platform);
+        let wanted = validated.clusters();
         let (waiting, mut unseen, registered) = context.remember(platform, |memory| {
             memory.forget_clusters_but(&wanted);
             let waiting = memory.clusters.waiting(now).into_keys().collect();
@@ -351,7 +351,7 @@ impl Applying<'_> {
             .regions_in(Some(cluster))
             .any(|region| region.has(Role::Services));
         let needs_key = serves && validated.deployed_services().next().is_some();
-        let copy = needs_key && context.remember(platform, |memory| memory.key_again(cluster, round.now));
+        let copy = needs_key && context.remember(platform, |memory| memory.key_again(Some(cluster), round.now));
         let applier = Applier {
             client,
             cluster: Some(cluster),
@@ -365,7 +365,7 @@ impl Applying<'_> {
         };
         let applied = applier.apply_or_lose(prepared).await;
         if copy && applied.failures().is_empty() {
-            context.remember(platform, |memory| memory.key_is_there(cluster, round.now));
+            context.remember(platform, |memory| memory.key_is_there(Some(cluster), round.now));
         }
         applied
     }

@@ -90,12 +90,16 @@ pub(super) fn refused(error: &ValidateError, before: &[Condition], generation: i
         ),
         Judgement::new(ConditionType::Degraded, true, "InvalidSpec", message),
     ];
-    let mut conditions: Vec<Condition> = judgements
+    unjudged(judgements, before, generation, now)
+}
+
+/// These conditions, and whether a region may be lost as it was judged last.
+fn unjudged(judgements: [Judgement; 3], before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    judgements
         .into_iter()
         .map(|judgement| judgement.condition(before, generation, now))
-        .collect();
-    conditions.extend(find(before, "EvacuationSafe").cloned());
-    conditions
+        .chain(find(before, "EvacuationSafe").cloned())
+        .collect()
 }
 
 /// Everything is taken away, and some clusters do not let it be.
@@ -117,7 +121,7 @@ pub(super) fn leaving(
         annotations::ABANDON_CLUSTERS,
         secrets.join(",")
     );
-    [
+    let judgements = [
         Judgement::new(ConditionType::Ready, false, "Deleting", "the platform is being deleted"),
         Judgement::new(
             ConditionType::Progressing,
@@ -126,11 +130,8 @@ pub(super) fn leaving(
             "everything is being taken away",
         ),
         Judgement::new(ConditionType::Degraded, true, "ClusterHoldsDeletion", message),
-    ]
-    .into_iter()
-    .map(|judgement| judgement.condition(before, generation, now))
-    .chain(find(before, "EvacuationSafe").cloned())
-    .collect()
+    ];
+    unjudged(judgements, before, generation, now)
 }
 
 /// Every region serves, from every role it has.
@@ -181,18 +182,17 @@ fn missing_addresses(facts: &Facts<'_>) -> Option<String> {
     (!missing.is_empty()).then(|| format!("no load balancer address yet for {}", missing.join(", ")))
 }
 
+fn is_unseen(facts: &Facts<'_>, region: &Region) -> bool {
+    let cluster = region.cluster.as_ref();
+    cluster.is_some_and(|cluster| facts.unseen.contains_key(cluster))
+}
+
 /// A rollout or a scaling is under way.
 fn progressing(facts: &Facts<'_>) -> Judgement {
     let platform = facts.platform;
     let mut moving = Vec::new();
     // What cannot be seen does not move.
-    let unseen = |region: &&Region| {
-        region
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| facts.unseen.contains_key(cluster))
-    };
-    for region in platform.regions.iter().filter(|region| !unseen(region)) {
+    for region in platform.regions.iter().filter(|region| !is_unseen(facts, region)) {
         for &role in &region.roles {
             let state = regions::role_state(platform, facts.observed, region, role);
             if !state.settled || state.ready < state.desired {
@@ -219,11 +219,7 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
             .map(|(region, why)| format!("{region}: {why}"))
             .collect::<Vec<_>>()
             .join("; ");
-        let unseen = facts
-            .platform
-            .clusters()
-            .iter()
-            .any(|cluster| facts.unseen.contains_key(cluster));
+        let unseen = facts.platform.regions.iter().any(|region| is_unseen(facts, region));
         let reason = if unseen { "ClusterUnreachable" } else { "ApplyFailed" };
         return Judgement::new(kind, true, reason, message);
     }
@@ -264,8 +260,12 @@ fn degraded(facts: &Facts<'_>) -> Judgement {
 
 /// The remaining regions can carry the peak if `regionsToLose` are lost.
 fn evacuation_safe(facts: &Facts<'_>) -> Judgement {
-    let gone = regions::unavailable(facts.platform, facts.observed);
-    let judged = evacuation::judge(facts.platform, facts.topology, &gone, facts.audience.total());
+    let judged = evacuation::judge(
+        facts.platform,
+        facts.topology,
+        facts.unavailable,
+        facts.audience.total(),
+    );
     Judgement::new(
         ConditionType::EvacuationSafe,
         judged.safe,

@@ -6,7 +6,7 @@ mod regions;
 mod transitions;
 mod update;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -44,6 +44,8 @@ pub struct Facts<'a> {
     pub audience: &'a Audience,
     /// Floors in force.
     pub floors: &'a BTreeMap<RegionName, Floor>,
+    /// Regions whose edges do not serve.
+    pub unavailable: &'a BTreeSet<RegionName>,
     /// The graph of the platform.
     pub topology: &'a Topology,
     /// Clusters that cannot be asked, and why.
@@ -72,20 +74,18 @@ pub fn compute(facts: &Facts<'_>) -> StreamingPlatformStatus {
 }
 
 fn clusters(facts: &Facts<'_>) -> Vec<ClusterStatus> {
-    let status = |cluster: RemoteCluster, message: Option<String>| ClusterStatus {
-        addresses: facts.addresses.record(&cluster),
-        secret_name: cluster.secret,
-        key: cluster.key,
-        namespace: cluster.namespace.to_string(),
+    let status = |cluster: &RemoteCluster, message: Option<String>| ClusterStatus {
+        addresses: facts.addresses.record(cluster),
         message,
+        ..cluster.status()
     };
-    let wanted = facts.platform.clusters().into_iter().map(|cluster| {
-        let message = facts.unseen.get(&cluster).cloned();
-        status(cluster, message)
-    });
+    let wanted = facts.platform.clusters();
+    let wanted = wanted
+        .iter()
+        .map(|cluster| status(cluster, facts.unseen.get(cluster).cloned()));
     let leaving = facts.leaving.iter();
     wanted
-        .chain(leaving.map(|(cluster, why)| status(cluster.clone(), why.message().map(str::to_owned))))
+        .chain(leaving.map(|(cluster, why)| status(cluster, why.message().map(str::to_owned))))
         .collect()
 }
 

@@ -78,13 +78,22 @@ pub fn unavailable(platform: &ValidatedPlatform, observed: &Observed) -> BTreeSe
         .collect()
 }
 
+/// The roles of a region that have workloads, and how these do.
+fn role_states(
+    platform: &ValidatedPlatform,
+    observed: &Observed,
+    region: &Region,
+) -> impl Iterator<Item = (Role, WorkloadState)> {
+    let roles = region.roles.iter().copied();
+    roles
+        .filter(|&role| !workloads(platform, region, role).is_empty())
+        .map(|role| (role, role_state(platform, observed, region, role)))
+}
+
 /// Whether a region serves from every role it has.
 #[must_use]
 pub fn serves(platform: &ValidatedPlatform, observed: &Observed, region: &Region) -> bool {
-    let roles = region.roles.iter();
-    roles
-        .filter(|&&role| !workloads(platform, region, role).is_empty())
-        .all(|&role| role_state(platform, observed, region, role).ready > 0)
+    role_states(platform, observed, region).all(|(_, state)| state.ready > 0)
 }
 
 pub(super) fn compute(facts: &Facts<'_>) -> Vec<RegionStatus> {
@@ -106,12 +115,7 @@ fn region_status(facts: &Facts<'_>, region: &Region) -> RegionStatus {
         floors,
         ..
     } = facts;
-    let roles: Vec<(Role, WorkloadState)> = region
-        .roles
-        .iter()
-        .filter(|&&role| !workloads(platform, region, role).is_empty())
-        .map(|&role| (role, role_state(platform, observed, region, role)))
-        .collect();
+    let roles: Vec<(Role, WorkloadState)> = role_states(platform, observed, region).collect();
     let state = state(&roles);
     let edge = roles
         .iter()

@@ -42,6 +42,17 @@ impl RemoteCluster {
         })
     }
 
+    /// As the status is to have it, with nothing known of it.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        ClusterStatus {
+            secret_name: self.secret.clone(),
+            key: self.key.clone(),
+            namespace: self.namespace.to_string(),
+            ..ClusterStatus::default()
+        }
+    }
+
     /// What its objects carry to tell by which kubeconfig they came there.
     #[must_use]
     pub fn mark(&self) -> String {

@@ -34,7 +34,8 @@ pub struct ValidatedPlatform {
     pub channels: Vec<Channel>,
     /// Regions in the order of the spec.
     pub regions: Vec<Region>,
-    /// Whom origins and shields let in from other clusters (CIDR). Empty where every region is in the platform's own.
+    /// Whom origins and shields let in from other clusters (CIDR). They count only where regions are in several
+    /// clusters.
     pub source_ranges: Vec<String>,
     /// Sizing of encoders.
     pub encoder: EncoderTier,

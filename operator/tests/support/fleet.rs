@@ -7,29 +7,25 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
-    autoscaling::v2::HorizontalPodAutoscaler,
-    core::v1::{ConfigMap, Secret, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
-    policy::v1::PodDisruptionBudget,
-};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{
-    Client, Config,
-    api::{DeleteParams, PostParams},
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+    core::{ApiResource, DynamicObject},
     runtime::controller::Action,
 };
 use serde_json::{Value, json};
 use showrunner_crds::platform::{RegionStatus, StreamingPlatform};
 use showrunner_operator::{
     Clock, OperatorOptions,
+    kind::Kind,
     reconcile::{Context, ReconcileError, reconcile},
     remote::Connector,
 };
 use tokio::time::Instant;
 
 use super::{
-    cluster::{Cluster, cinema},
+    cluster::{Cluster, NAMESPACE, cinema},
     flaky::Hanging,
 };
 
@@ -254,23 +250,14 @@ impl Cluster {
     /// Names of everything of a platform here, by kind.
     pub(crate) async fn everything(&self) -> Vec<String> {
         let mut all = Vec::new();
-        macro_rules! collect {
-            ($($kind:ty),*) => { $(
-                let names = self.names::<$kind>().await.into_iter();
-                all.extend(names.filter(|name| name.starts_with("cinema")).map(|name| format!("{} {name}", stringify!($kind))));
-            )* };
+        let kinds = Kind::ALL.map(Kind::api_resource).into_iter();
+        for kind in kinds.chain([ApiResource::erase::<Secret>(&())]) {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), NAMESPACE, &kind);
+            let objects = api.list(&ListParams::default()).await.unwrap().items;
+            let names = objects.iter().map(ResourceExt::name_any);
+            let ours = names.filter(|name| name.starts_with("cinema"));
+            all.extend(ours.map(|name| format!("{} {name}", kind.kind)));
         }
-        collect!(
-            ServiceAccount,
-            ConfigMap,
-            NetworkPolicy,
-            Service,
-            StatefulSet,
-            Deployment,
-            HorizontalPodAutoscaler,
-            PodDisruptionBudget,
-            Secret
-        );
         all
     }
 }

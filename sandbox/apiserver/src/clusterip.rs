@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use crate::builtin::{defaults, services};
+use crate::builtin::defaults;
+use crate::builtin::services::{self, has_node_ports, node_ports};
 use crate::error::Cause;
 
 /// First address of 127.20.0.0/16 that is given out, and how many follow.
@@ -44,11 +45,10 @@ impl ClusterIps {
             spec["clusterIP"] = ip.to_string().into();
             spec["clusterIPs"] = json!([ip.to_string()]);
         }
-        let node_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"))
-            && spec["allocateLoadBalancerNodePorts"] != false;
+        let gets_ports = gets_node_ports(spec);
         let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
         for port in ports.into_iter().flatten() {
-            if node_ports && port["nodePort"].as_i64().unwrap_or_default() == 0 {
+            if gets_ports && port["nodePort"].as_i64().unwrap_or_default() == 0 {
                 let free = (FIRST_PORT..FIRST_PORT + PORTS).find(|port| !self.ports.contains(port));
                 let free = free.ok_or_else(|| Cause::forbidden("spec.ports", "no node port is free"))?;
                 port["nodePort"] = free.into();
@@ -92,7 +92,7 @@ impl ClusterIps {
         if let Some(ip) = address(service) {
             self.ips.remove(&ip);
         }
-        for number in node_ports(service) {
+        for number in node_ports(&service["spec"]) {
             self.ports.remove(&number);
         }
     }
@@ -126,10 +126,10 @@ impl ClusterIps {
                 spec[field] = value.clone();
             }
         }
-        let needs_ports = matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"));
+        let has_ports = has_node_ports(spec);
         let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
         for port in ports.into_iter().flatten() {
-            if needs_ports && port["nodePort"].is_null() {
+            if has_ports && port["nodePort"].is_null() {
                 let same = |p: &&Value| p["port"] == port["port"] && p["protocol"] == port["protocol"];
                 let before = was["ports"]
                     .as_array()
@@ -143,7 +143,7 @@ impl ClusterIps {
             }
         }
         let fresh = was["clusterIP"].as_str().is_none_or(str::is_empty);
-        let missing = needs_ports
+        let missing = gets_node_ports(spec)
             && spec["ports"]
                 .as_array()
                 .into_iter()
@@ -160,7 +160,7 @@ impl ClusterIps {
     fn exchange(&mut self, old: &Value, new: &Value) {
         self.release(old);
         self.ips.extend(address(new));
-        self.ports.extend(node_ports(new));
+        self.ports.extend(node_ports(&new["spec"]));
     }
 }
 
@@ -168,9 +168,9 @@ fn address(service: &Value) -> Option<Ipv4Addr> {
     service["spec"]["clusterIP"].as_str()?.parse().ok()
 }
 
-fn node_ports(service: &Value) -> impl Iterator<Item = i64> {
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|port| port["nodePort"].as_i64())
+/// Whether it is given those that it has not. A load balancer that reaches pods by itself may do without.
+fn gets_node_ports(spec: &Value) -> bool {
+    has_node_ports(spec) && spec["allocateLoadBalancerNodePorts"] != false
 }
 
 #[cfg(test)]

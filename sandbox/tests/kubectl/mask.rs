@@ -12,7 +12,11 @@ static MASKS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r#"^E\d{4} \S+ +\d+ request\.go:\d+\] "Unexpected error when reading response body" err="context canceled"$"#,
             "",
         ),
-        // Before ages: parts of one may look like these.
+        // Names that are drawn. Before ages: parts of one may look like these.
+        (r"\b(web|other)-[0-9a-z]{8,10}-[0-9a-z]{5}\b", "$1-<hash>-<pod>"),
+        (r"\b(web|other)-[0-9a-z]{8,10}\b", "$1-<hash>"),
+        (r"(pod-template-hash=)[0-9a-z]+", "$1<hash>"),
+        (r"\b(client|solo|web-0|web)\.[0-9a-f]{16}\b", "$1.<event>"),
         (
             r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b",
             "<uid>",
@@ -31,11 +35,7 @@ static MASKS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // Files of kubectl's own.
         (r"/tmp/(LIVE|MERGED)-\d+", "/tmp/$1"),
         (r"/tmp/kubectl-edit-\d+", "/tmp/edit"),
-        // Names that are drawn, versions and addresses.
-        (r"\b(web|other)-[0-9a-z]{8,10}-[0-9a-z]{5}\b", "$1-<hash>-<pod>"),
-        (r"\b(web|other)-[0-9a-z]{8,10}\b", "$1-<hash>"),
-        (r"(pod-template-hash=)[0-9a-z]+", "$1<hash>"),
-        (r"\b(client|solo|web-0|web)\.[0-9a-f]{16}\b", "$1.<event>"),
+        // Versions and addresses.
         (r#"(resourceVersion"?: )"\d+""#, "$1<version>"),
         (r"(Resource Version:\s+)\d+", "$1<version>"),
         // The controllers' names.
@@ -74,6 +74,7 @@ fn what_differs_between_any_two_clusters_is_masked_and_nothing_else() {
         masked("web-7d4b9c8f6-x2x4z   1/1     Running   2 (3s ago)   4m10s   10.1.2.3   a"),
         "web-<hash>-<pod>  1/1  Running  2 (<age>)  <age>  <address>  a"
     );
+    assert_eq!(masked("web-7d4b9c8f6-52h7d deleted"), "web-<hash>-<pod> deleted");
     assert_eq!(masked("  resourceVersion: \"17\""), "  resourceVersion: <version>");
     assert_eq!(masked("uid: 0b2f2f36-537d-4ad1-9d6e-3d0f5ad7c9aa"), "uid: <uid>");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! What was observed of a history, and how far two observations may be apart: pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,29 +38,23 @@ impl Facts {
 /// What of `found` is not as `expected`, a line each.
 pub(crate) fn differences(found: &Facts, expected: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
-    for name in found
-        .exact
-        .keys()
-        .chain(expected.exact.keys())
-        .collect::<std::collections::BTreeSet<_>>()
-    {
+    for name in names(&found.exact, &expected.exact) {
         let (is, should) = (found.exact.get(name), expected.exact.get(name));
         if is != should {
             lines.push(format!("{name} is {}, not {}", show(is), show(should)));
         }
     }
-    for name in found
-        .seconds
-        .keys()
-        .chain(expected.seconds.keys())
-        .collect::<std::collections::BTreeSet<_>>()
-    {
+    for name in names(&found.seconds, &expected.seconds) {
         match (found.seconds.get(name), expected.seconds.get(name)) {
             (Some(is), Some(should)) if (is - should).abs() <= SECONDS + SHARE * should => {}
             (is, should) => lines.push(format!("{name} took {is:?} s, not {should:?} s")),
         }
     }
     lines
+}
+
+fn names<'a, V>(one: &'a BTreeMap<String, V>, other: &'a BTreeMap<String, V>) -> BTreeSet<&'a String> {
+    one.keys().chain(other.keys()).collect()
 }
 
 fn show(value: Option<&Value>) -> String {

@@ -146,8 +146,8 @@ impl Stage {
             "selector": { "matchLabels": { "app": name } },
             "template": template(name),
         });
-        merge(&mut spec["template"]["spec"], pod);
-        merge(&mut spec, more);
+        json_patch::merge(&mut spec["template"]["spec"], &pod);
+        json_patch::merge(&mut spec, &more);
         self.create(json!({ "metadata": { "name": name }, "spec": spec })).await
     }
 
@@ -238,18 +238,6 @@ pub(crate) fn node(pool: &str, name: &str) -> NodeConfig {
     NodeConfig::new(name)
         .label("pool", pool)
         .label("topology.kubernetes.io/zone", format!("zone-{name}"))
-}
-
-/// A JSON merge patch, without removals.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from,
-    }
 }
 
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

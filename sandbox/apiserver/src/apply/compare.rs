@@ -23,10 +23,11 @@ impl Comparison {
     }
 
     /// Adds what became of one place below.
-    fn nest(&mut self, element: String, schema: &Schema, old: Option<&Value>, new: Option<&Value>) {
+    fn nest(&mut self, element: impl FnOnce() -> String, schema: &Schema, old: Option<&Value>, new: Option<&Value>) {
         if old == new {
             return;
         }
+        let element = element();
         let inner = walk(schema, old, new);
         self.changed.insert(element.clone(), inner.changed, inner.below.changed);
         self.removed.insert(element, inner.removed, inner.below.removed);
@@ -83,7 +84,7 @@ fn walk_below(schema: &Schema, shape: Shape, old: Option<&Value>, new: Option<&V
         let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
         for (name, before) in old.into_iter().flatten() {
             found.below.nest(
-                format!("f:{name}"),
+                || format!("f:{name}"),
                 schema.field(name),
                 Some(before),
                 new.and_then(|new| new.get(name)),
@@ -93,7 +94,7 @@ fn walk_below(schema: &Schema, shape: Shape, old: Option<&Value>, new: Option<&V
             if old.is_none_or(|old| !old.contains_key(name)) {
                 found
                     .below
-                    .nest(format!("f:{name}"), schema.field(name), None, Some(after));
+                    .nest(|| format!("f:{name}"), schema.field(name), None, Some(after));
             }
         }
         return found;
@@ -106,7 +107,7 @@ fn walk_below(schema: &Schema, shape: Shape, old: Option<&Value>, new: Option<&V
         let [before, after] = [&old, &new].map(|items| items.get(element).map_or(&[][..], Vec::as_slice));
         // What is there twice is one field, whatever is in it; beside it, an item that is there once comes or goes whole.
         let [one, other] = [before, after].map(|items| if items.len() > 1 { None } else { items.first().copied() });
-        found.below.nest(element.clone(), schema.item(), one, other);
+        found.below.nest(|| element.clone(), schema.item(), one, other);
         let whole = FieldSet::default;
         match (before.len() > 1, after.len() > 1) {
             (true, true) if before == after => {}

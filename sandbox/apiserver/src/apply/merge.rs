@@ -135,22 +135,29 @@ fn name_fields(schema: &Schema, value: &Value) -> (bool, FieldSet) {
     (false, set)
 }
 
-/// Each item that a configuration has once more, in upstream's words.
-pub(crate) fn twice(schema: &Schema, value: &Value, path: &str) -> Vec<String> {
+/// Each item that a configuration has once more, in upstream's words, which begin with its place. Places are put together
+/// on the way back: there is hardly ever one.
+pub(crate) fn twice(schema: &Schema, value: &Value) -> Vec<String> {
+    let beneath = |place: String, found: Vec<String>| found.into_iter().map(move |words| format!("{place}{words}"));
     match (item::shape(schema, value), value) {
         (Shape::Map, Value::Object(fields)) => fields
             .iter()
-            .flat_map(|(name, child)| twice(schema.field(name), child, &format!("{path}.{name}")))
+            .flat_map(|(name, child)| match twice(schema.field(name), child) {
+                found if found.is_empty() => Vec::new(),
+                found => beneath(format!(".{name}"), found).collect(),
+            })
             .collect(),
         (Shape::List, value) => {
             let items = item::index(schema, Some(value));
             let (mut seen, mut found) = (HashSet::with_capacity(items.len()), Vec::new());
             for (element, item) in &items {
-                let printed = fields::printed(element);
                 if !seen.insert(element) {
-                    found.push(format!("{path}: duplicate entries for key {printed}"));
+                    found.push(format!(": duplicate entries for key {}", fields::printed(element)));
                 }
-                found.append(&mut twice(schema.item(), item, &format!("{path}{printed}")));
+                let below = twice(schema.item(), item);
+                if !below.is_empty() {
+                    found.extend(beneath(fields::printed(element), below));
+                }
             }
             found
         }

@@ -112,7 +112,9 @@ pub(crate) fn apply(
         .map(|index| entries.remove(index));
 
     let mut object = merge::merge(schema, base, config);
-    if let Some(last) = last.as_ref().filter(|last| !last.fields.is_empty()) {
+    // The commonest of all is an applier that names what it named before: nothing is abandoned then.
+    let same_fields = last.as_ref().is_some_and(|last| last.fields == entry.fields);
+    if let Some(last) = last.as_ref().filter(|last| !same_fields && !last.fields.is_empty()) {
         let mut kept = named;
         for manager in &entries {
             kept.unite(manager.fields.clone());
@@ -120,9 +122,8 @@ pub(crate) fn apply(
         object = merge::remove_abandoned(schema, &object, &last.fields, &kept);
     }
 
-    // The commonest of all: an applier that says what it said before.
-    let again = |last: &Manager| last.fields == entry.fields && last.api_version == entry.api_version;
-    if object == *base && last.as_ref().is_some_and(again) {
+    let same_version = |last: &Manager| last.api_version == entry.api_version;
+    if object == *base && same_fields && last.as_ref().is_some_and(same_version) {
         return Ok(object);
     }
     let comparison = kind.compare(base, &object);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::pod_defaults::pod_spec;
+use super::services;
 use crate::registry::ResourceDef;
 
 /// Sets a field that is absent or null.
@@ -163,7 +164,7 @@ fn service(spec: &mut Value) {
     if spec["type"] != "ExternalName" {
         default(spec, "internalTrafficPolicy", "Cluster");
     }
-    if matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer")) {
+    if services::has_node_ports(spec) {
         default(spec, "externalTrafficPolicy", "Cluster");
     }
     if spec["type"] == "LoadBalancer" {

@@ -101,7 +101,8 @@ fn balances(spec: &Value) -> bool {
     spec["type"] == "LoadBalancer"
 }
 
-fn has_node_ports(spec: &Value) -> bool {
+/// Whether its type comes with node ports.
+pub(crate) fn has_node_ports(spec: &Value) -> bool {
     balances(spec) || spec["type"] == "NodePort"
 }
 
@@ -145,7 +146,8 @@ pub(crate) fn drop_by_type(old: &Value, new: &mut Value) {
     }
 }
 
-fn node_ports(spec: &Value) -> impl Iterator<Item = i64> {
+/// The node ports that a Service has.
+pub(crate) fn node_ports(spec: &Value) -> impl Iterator<Item = i64> {
     let ports = spec["ports"].as_array().into_iter().flatten();
     ports
         .filter_map(|port| port["nodePort"].as_i64())

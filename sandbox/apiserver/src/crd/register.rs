@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::cel::CelRules;
 use crate::apply::update::{Writer, note_update};
+use crate::engine::delete::add_finalizer;
 use crate::engine::{Engine, now};
 use crate::error::{ApiResult, Cause};
 use crate::registry::printer::Column;
@@ -255,15 +256,7 @@ fn set_status(object: &mut Value, conflict: Option<String>) {
 /// A definition that is to go stays until its objects are gone.
 pub(crate) fn on_delete(object: &mut Value) {
     object["metadata"]["deletionTimestamp"] = now().into();
-    let finalizers = &mut object["metadata"]["finalizers"];
-    if !finalizers.is_array() {
-        *finalizers = json!([]);
-    }
-    if let Some(list) = finalizers.as_array_mut()
-        && !list.iter().any(|f| f == CLEANUP)
-    {
-        list.push(CLEANUP.into());
-    }
+    add_finalizer(object, CLEANUP);
     let condition = json!({"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
         "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"});
     set_condition(&mut object["status"]["conditions"], condition);

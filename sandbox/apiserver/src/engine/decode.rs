@@ -27,10 +27,10 @@ pub(crate) fn protobuf(body: &[u8]) -> ApiResult<Value> {
     })
 }
 
-/// The kind and version of an object must be told: nothing but its resource says what a custom one should be.
+/// The kind of an object must be told: nothing but its resource says what a custom one should be.
 pub(crate) fn must_tell(def: &ResourceDef, object: &Value, body: &[u8]) -> ApiResult<()> {
-    let missing = |field: &str| object[field].as_str().is_none_or(str::is_empty);
-    if def.custom.is_none() || !object.is_object() || !missing("kind") {
+    let told = object["kind"].as_str().is_some_and(|kind| !kind.is_empty());
+    if def.custom.is_none() || !object.is_object() || told {
         return Ok(());
     }
     let body = String::from_utf8_lossy(body);
@@ -49,14 +49,21 @@ pub(crate) fn must_tell(def: &ResourceDef, object: &Value, body: &[u8]) -> ApiRe
 
 /// An object that is put somewhere must have the name of the place.
 pub(crate) fn must_be_named(object: &Value, name: &str) -> ApiResult<()> {
-    match object["metadata"]["name"].as_str().unwrap_or_default() {
-        "" => Err(ApiError::bad_request(format!(
+    if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+        return Err(ApiError::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        ))),
-        named if named != name => Err(ApiError::bad_request(format!(
+        )));
+    }
+    must_not_be_another(object, name)
+}
+
+/// If it has a name, then that of the place.
+pub(crate) fn must_not_be_another(object: &Value, name: &str) -> ApiResult<()> {
+    match object["metadata"]["name"].as_str().unwrap_or_default() {
+        named if named.is_empty() || named == name => Ok(()),
+        named => Err(ApiError::bad_request(format!(
             "the name of the object ({named}) does not match the name on the URL ({name})"
         ))),
-        _ => Ok(()),
     }
 }
 

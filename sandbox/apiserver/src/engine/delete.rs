@@ -183,6 +183,11 @@ fn add_policy_finalizer(object: &mut Value, policy: Option<&str>) {
         Some("Orphan") => "orphan",
         _ => return,
     };
+    add_finalizer(object, finalizer);
+}
+
+/// Adds a finalizer to an object that has it not.
+pub(crate) fn add_finalizer(object: &mut Value, finalizer: &str) {
     let list = &mut object["metadata"]["finalizers"];
     if !list.is_array() {
         *list = json!([]);

@@ -11,7 +11,7 @@ use crate::clusterip::ClusterIps;
 use crate::crd;
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
-use crate::store::object::{Hidden, Stored};
+use crate::store::object::Stored;
 use crate::store::{CommitError, Expect, ObjectKey};
 
 /// How often a write that lost a race is tried again before the client hears of it.
@@ -173,11 +173,7 @@ impl Engine {
                 propose(&old.value)?
             };
             decode::identify(def, &mut object, options.patch.is_some())?;
-            let named = object["metadata"]["name"].as_str().unwrap_or_default();
-            if !named.is_empty() && named != name {
-                let message = format!("the name of the object ({named}) does not match the name on the URL ({name})");
-                return Err(ApiError::bad_request(message));
-            }
+            decode::must_not_be_another(&object, name)?;
             let sent = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
             if !sent.is_empty() && sent != "0" && sent != old.revision.to_string() {
                 return Err(ApiError::modified(&def.group, &def.plural, name));
@@ -189,14 +185,15 @@ impl Engine {
             let held = service.then(|| self.ips.lock().unwrap_or_else(PoisonError::into_inner));
             let mut ips = held.as_deref().cloned();
             self.prepare_update(def, &old.value, &mut object, options, managed, ips.as_mut())?;
-            hidden.put_back(&mut object["metadata"]);
-            if unchanged(&old, &object) {
+            let hollow = !hidden.is_empty();
+            if hollow == old.hollow && unchanged(&old.value, &object) {
                 return Ok(Outcome {
                     object: old,
                     created: false,
                     warnings,
                 });
             }
+            hidden.put_back(&mut object["metadata"]);
             if options.dry_run {
                 let object = Arc::new(Stored::new(object, old.revision));
                 return Ok(Outcome {
@@ -214,11 +211,11 @@ impl Engine {
                 && !def.is("", "Namespace");
             // The answer is the object as it was written last, which is no write: its watchers hear of another version.
             // They hear of it as it was before.
-            let answer = done.then(|| Arc::new(Stored::told(object.clone(), old.revision)));
-            let committed = if done {
-                self.store.remove(&key, old.revision, old.value.clone())
+            let (answer, committed) = if done {
+                let answer = Arc::new(Stored::told(object, old.revision));
+                (Some(answer), self.store.remove(&key, old.revision, old.value.clone()))
             } else {
-                self.store.put(&key, Expect::Revision(old.revision), object)
+                (None, self.store.put(&key, Expect::Revision(old.revision), object))
             };
             // What is removed gives back what it held as it was before.
             if let Some(mut held) = held
@@ -428,16 +425,16 @@ fn specified<'a>(def: &ResourceDef, object: &'a Value) -> impl Iterator<Item = (
     })
 }
 
-/// Whether nothing but the managers' times differs.
-fn unchanged(stored: &Stored, new: &Value) -> bool {
-    let (Some(old), Some(new)) = (stored.value.as_object(), new.as_object()) else {
+/// Whether nothing but the managers' times differs. Neither has what is hidden.
+fn unchanged(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
         return false;
     };
     let same = |(name, value): (&String, &Value)| name == "metadata" || new.get(name) == Some(value);
     if old.len() != new.len() || !old.iter().all(same) {
         return false;
     }
-    let [(old, _), (new, hollow)] = [old, new].map(|object| {
+    let [old, new] = [old, new].map(|object| {
         let mut metadata = object.get("metadata").cloned().unwrap_or_default();
         if let Some(fields) = metadata.as_object_mut() {
             fields.remove("resourceVersion");
@@ -447,8 +444,7 @@ fn unchanged(stored: &Stored, new: &Value) -> bool {
                 fields.remove("time");
             }
         }
-        let hollow = !Hidden::take(&mut metadata).is_empty();
-        (metadata, hollow)
+        metadata
     });
-    hollow == stored.hollow && old == new
+    old == new
 }

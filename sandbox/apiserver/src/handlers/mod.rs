@@ -143,7 +143,7 @@ pub(crate) async fn subresource(call: Call) -> ApiResult<Response<ApiBody>> {
         ("binding", &Method::POST) if call.def.is("", "Pod") => pods::bind(&call),
         ("eviction", &Method::POST) if call.def.is("", "Pod") => pods::evict(&call),
         ("exec" | "attach" | "portforward", &Method::GET | &Method::POST) if call.def.is("", "Pod") => {
-            pods::locate(&call).and_then(|_| Err(ApiError::no_such_path()))
+            pods::locate(&call).and_then(|()| Err(ApiError::no_such_path()))
         }
         ("log", &Method::GET) if call.def.is("", "Pod") => log::serve(&call).await,
         ("proxy", _) if call.def.is("", "Pod") || call.def.is("", "Service") => proxy::serve(&call).await,

@@ -122,14 +122,7 @@ fn check_config(call: &Call, config: &mut Value) -> ApiResult<()> {
     {
         return Err(ApiError::bad_request("metadata.managedFields must be nil"));
     }
-    let named = metadata["name"].as_str().unwrap_or_default();
-    if !named.is_empty() && named != call.name() {
-        let message = format!(
-            "the name of the object ({named}) does not match the name on the URL ({})",
-            call.name()
-        );
-        return Err(ApiError::bad_request(message));
-    }
+    decode::must_not_be_another(config, call.name())?;
     let stated = metadata["namespace"].as_str().unwrap_or_default();
     if !stated.is_empty() && stated != call.namespace() {
         let message = "the namespace of the provided object does not match the namespace sent on the request";
@@ -145,7 +138,7 @@ fn check_config(call: &Call, config: &mut Value) -> ApiResult<()> {
         Some(_) => None,
     };
     let wrong = unknown
-        .or_else(|| several(&crate::apply::merge::twice(&def.schema, config, "")))
+        .or_else(|| several(&crate::apply::merge::twice(&def.schema, config)))
         .or_else(|| typed().map(|error| error.message));
     if let Some(why) = wrong {
         let stated = config["metadata"]["namespace"].as_str().unwrap_or_default();

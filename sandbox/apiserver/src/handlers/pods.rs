@@ -18,8 +18,8 @@ fn success() -> Response<ApiBody> {
     answer::json_bytes(StatusCode::CREATED, Bytes::from(status.to_string()))
 }
 
-/// The node that has a pod, as those find it who would talk to it there.
-pub(crate) fn locate(call: &Call) -> ApiResult<String> {
+/// Whether a node has a pod, as those find out who would talk to it there.
+pub(crate) fn locate(call: &Call) -> ApiResult<()> {
     let pod = call.engine.store.get(&call.def.storage, call.namespace(), call.name());
     let pod = pod.ok_or_else(|| call.def.not_found(call.name()))?;
     let node = pod.value["spec"]["nodeName"].as_str().unwrap_or_default();
@@ -31,7 +31,7 @@ pub(crate) fn locate(call: &Call) -> ApiResult<String> {
         // In upstream's words, which take the node for a pod.
         return Err(call.def.not_found(node));
     }
-    Ok(node.to_owned())
+    Ok(())
 }
 
 /// POST of a Binding: the scheduler's decision.

@@ -89,12 +89,12 @@ fn merge_lists(schema: &Schema, list: &mut Value, patch: &[Value]) -> ApiResult<
         *list = Value::Array(Vec::new());
     }
     let Value::Array(items) = list else { return Ok(()) };
-    let before = items.clone();
     match &schema.merge {
         PatchMerge::Replace => *items = patch.iter().map(without_directives).collect(),
         PatchMerge::Primitive => {
             // Each is there once, whether the patch names it or not.
-            for value in std::mem::take(items).iter().chain(patch) {
+            let before = std::mem::take(items);
+            for value in before.iter().chain(patch) {
                 if !items.contains(value) {
                     items.push(value.clone());
                 }
@@ -110,6 +110,7 @@ fn merge_lists(schema: &Schema, list: &mut Value, patch: &[Value]) -> ApiResult<
                     .collect();
                 return Ok(());
             }
+            let before = items.clone();
             for entry in patch {
                 let Some(identity) = entry.get(key) else {
                     let entry = go_text(entry);
