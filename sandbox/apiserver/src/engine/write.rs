@@ -11,7 +11,7 @@ use crate::clusterip::ClusterIps;
 use crate::crd;
 use crate::error::{ApiError, ApiResult, Cause};
 use crate::registry::ResourceDef;
-use crate::store::object::Stored;
+use crate::store::object::{Hidden, Stored};
 use crate::store::{CommitError, Expect, ObjectKey};
 
 /// How often a write that lost a race is tried again before the client hears of it.
@@ -178,14 +178,19 @@ impl Engine {
             if !sent.is_empty() && sent != "0" && sent != old.revision.to_string() {
                 return Err(ApiError::modified(&def.group, &def.plural, name));
             }
-            let (warnings, hidden) = decode::conform(def, &mut object, options, managed)?;
+            let (warnings, mut hidden) = decode::conform(def, &mut object, options, managed)?;
             def.to_storage(&mut object);
             // What a Service is given is noted when it is written: not if it is refused or tried out, or loses a race.
             let service = def.is("", "Service") && options.subresource.is_empty();
             let held = service.then(|| self.ips.lock().unwrap_or_else(PoisonError::into_inner));
             let mut ips = held.as_deref().cloned();
             self.prepare_update(def, &old.value, &mut object, options, managed, ips.as_mut())?;
-            let hollow = !hidden.is_empty();
+            let hollow = if is_status_of_custom(def, &options.subresource) {
+                hidden = Hidden::default();
+                old.hollow
+            } else {
+                !hidden.is_empty()
+            };
             if hollow == old.hollow && unchanged(&old.value, &object) {
                 return Ok(Outcome {
                     object: old,
@@ -372,9 +377,14 @@ impl Engine {
     }
 }
 
+/// By way of it, an object keeps the metadata that it has, whatever is sent.
+fn is_status_of_custom(def: &ResourceDef, subresource: &str) -> bool {
+    subresource == "status" && def.custom.is_some()
+}
+
 /// Confines an update to what its endpoint may change.
 fn confine(def: &ResourceDef, old: &Value, new: &mut Value, subresource: &str) {
-    if subresource == "status" && def.custom.is_some() {
+    if is_status_of_custom(def, subresource) {
         let sent = std::mem::replace(new, old.clone());
         restore(&sent, new, &["status"]);
         restore(&sent, new, &["metadata", "managedFields"]);

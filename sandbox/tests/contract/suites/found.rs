@@ -17,7 +17,7 @@ crate::registry::suite!("found":
     a_null_status_has_no_name, empty_annotations_are_kept_once, a_strategic_patch_leaves_nothing_twice,
     what_is_not_there_has_no_status, late_finalizers_are_told_once, owners_in_conflict_are_in_order,
     what_ends_an_object_is_told_as_it_was_sent, a_label_that_is_null_is_written_away_once,
-    a_finalizer_that_is_null_is_empty,
+    a_finalizer_that_is_null_is_empty, a_status_leaves_labels_that_are_null_alone,
 );
 
 fn at(c: &Context) -> String {
@@ -344,6 +344,23 @@ async fn what_is_not_there_has_no_status(c: Context) {
     c.apply(&format!("{gadgets}/one/status"), "alice", &body)
         .await
         .refused(404, "NotFound");
+}
+
+async fn a_status_leaves_labels_that_are_null_alone(c: Context) {
+    let gadgets = gadgets(&c).await;
+    let mut body = c.custom("Gadget", "one", json!({"size": 1}));
+    c.post(&gadgets, &body).await.code(201);
+    body["metadata"]["labels"] = json!({"x": null});
+    body["metadata"]["annotations"] = json!({"y": null});
+    body["status"] = json!({"ready": true});
+    let status = format!("{gadgets}/one/status");
+    let applied = c.apply(&status, "alice", &body).await.code(200);
+    assert_eq!(applied["status"]["ready"], true);
+    for part in ["labels", "annotations"] {
+        assert!(applied["metadata"][part].is_null(), "{part}: {}", applied["metadata"]);
+    }
+    let again = c.apply(&status, "alice", &body).await.code(200);
+    assert_eq!(version(&again), version(&applied));
 }
 
 async fn late_finalizers_are_told_once(c: Context) {
