@@ -185,13 +185,11 @@ impl Engine {
             let held = service.then(|| self.ips.lock().unwrap_or_else(PoisonError::into_inner));
             let mut ips = held.as_deref().cloned();
             self.prepare_update(def, &old.value, &mut object, options, managed, ips.as_mut())?;
-            let hollow = if is_status_of_custom(def, &options.subresource) {
+            if is_status_of_custom(def, &options.subresource) {
+                // It keeps the metadata that is shown.
                 hidden = Hidden::default();
-                old.hollow
-            } else {
-                !hidden.is_empty()
-            };
-            if hollow == old.hollow && unchanged(&old.value, &object) {
+            }
+            if hidden.is_empty() != old.hollow && unchanged(&old.value, &object) {
                 return Ok(Outcome {
                     object: old,
                     created: false,

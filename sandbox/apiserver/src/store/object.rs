@@ -16,7 +16,7 @@ pub(crate) struct Stored {
     json: OnceLock<Bytes>,
 }
 
-/// What an object's metadata is stored with, and shown without: parts that are empty, and texts that are null.
+/// What an object's metadata is stored with, and shown without: parts that are empty or null, and texts that are null.
 #[derive(Debug, Default)]
 pub(crate) struct Hidden(Vec<(&'static str, Option<String>, Value)>);
 
@@ -27,8 +27,11 @@ impl Hidden {
         let Some(metadata) = metadata.as_object_mut() else {
             return Self(hidden);
         };
-        let empty = |value: &Value| {
-            value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+        let empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
         };
         for part in ["labels", "annotations", "finalizers", "ownerReferences"] {
             if metadata.get(part).is_some_and(empty)

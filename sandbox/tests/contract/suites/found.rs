@@ -18,6 +18,7 @@ crate::registry::suite!("found":
     what_is_not_there_has_no_status, late_finalizers_are_told_once, owners_in_conflict_are_in_order,
     what_ends_an_object_is_told_as_it_was_sent, a_label_that_is_null_is_written_away_once,
     a_finalizer_that_is_null_is_empty, a_status_leaves_labels_that_are_null_alone,
+    a_status_writes_away_what_is_hidden, labels_that_are_left_alone_are_null,
 );
 
 fn at(c: &Context) -> String {
@@ -361,6 +362,41 @@ async fn a_status_leaves_labels_that_are_null_alone(c: Context) {
     }
     let again = c.apply(&status, "alice", &body).await.code(200);
     assert_eq!(version(&again), version(&applied));
+}
+
+async fn a_status_writes_away_what_is_hidden(c: Context) {
+    let path = gadgets(&c).await + "/one";
+    let mut body = c.custom("Gadget", "one", json!({"size": 1}));
+    body["metadata"]["labels"] = json!({"y": null});
+    body["metadata"]["annotations"] = json!({});
+    let made = c.apply(&path, "alice", &body).await.code(201);
+    let status = path + "/status";
+    let patched = c.patch(&status, MERGE_PATCH, &json!({"spec": {}})).await.code(200);
+    assert_ne!(version(&patched), version(&made));
+    let again = c.patch(&status, MERGE_PATCH, &json!({"spec": {}})).await.code(200);
+    assert_eq!(version(&again), version(&patched));
+}
+
+async fn labels_that_are_left_alone_are_null(c: Context) {
+    let path = gadgets(&c).await + "/one";
+    let mut body = c.custom("Gadget", "one", json!({"size": 1}));
+    body["metadata"]["labels"] = json!({"x": "1"});
+    c.apply(&path, "alice", &body).await.code(201);
+    body["metadata"]["labels"] = json!({});
+    let left = c.apply(&path, "alice", &body).await.code(200);
+    assert_eq!(left["metadata"].get("labels"), None);
+    // They are stored as a null, which whoever writes the object as it is shown writes away.
+    let written = c.put(&path, &left).await.code(200);
+    assert_ne!(version(&written), version(&left));
+    body["metadata"]["labels"] = json!({"x": "1"});
+    body["metadata"]["finalizers"] = json!(["contract.example/hold"]);
+    c.apply(&path, "alice", &body).await.code(200);
+    c.delete(&path).await.code(200);
+    body["metadata"]["labels"] = json!({});
+    body["metadata"]["finalizers"] = json!([]);
+    let told = c.apply(&path, "alice", &body).await.code(200);
+    assert_eq!(told["metadata"].get("labels"), Some(&Value::Null));
+    c.get(&path).await.refused(404, "NotFound");
 }
 
 async fn late_finalizers_are_told_once(c: Context) {
