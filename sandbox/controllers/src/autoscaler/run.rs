@@ -1,6 +1,9 @@
 //! The shell around one evaluation.
 
-use super::{metrics, target};
+use super::{
+    metrics,
+    target::{self, Scale},
+};
 use crate::context::{Context, key_of, within};
 use crate::engine::ReconcileError;
 use crate::engine::cache::Key;
@@ -18,6 +21,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "horizontal-pod-autoscaler";
+/// How often a size is written to a target that others write, too.
+const ATTEMPTS: u32 = 3;
 
 /// What is remembered between evaluations.
 #[derive(Default)]
@@ -59,7 +64,8 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
         memory.selectors.remove(&key);
         return Ok(None);
     };
-    let observation = observe(context, memory, &key, &hpa).await;
+    let scale = target::read(&context.client, &hpa).await;
+    let observation = observe(context, memory, &key, scale.as_ref()).await;
     let settings = &context.config.hpa_settings;
     let now = Timestamp::now();
     // Taken out while we work: one key never runs twice at once.
@@ -71,16 +77,10 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
         .unwrap_or_default();
     let mut decision = evaluate(&hpa, &observation, &mut history, settings, now);
     if let Some(rescale) = decision.rescale.clone() {
-        // A cache that is behind may show an autoscaler that is gone while its target has been made anew: scaled then, it
-        // would keep a size that nobody asked of it. Upstream does not look.
-        let written = match context.stands(&context.caches.autoscalers, &*hpa).await {
+        match rescale_target(context, &hpa, rescale.replicas, scale).await {
             // What was remembered of it goes with it.
             Ok(false) => return Ok(None),
-            Ok(true) => target::write(&context.client, &hpa, rescale.replicas, &context.config.field_manager).await,
-            Err(error) => Err(error),
-        };
-        match written {
-            Ok(()) => decision.scale_written(&hpa, &mut history, settings, now),
+            Ok(true) => decision.scale_written(&hpa, &mut history, settings, now),
             Err(error) => decision.scale_refused(&error.to_string()),
         }
     }
@@ -113,13 +113,51 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
     Ok(Some(context.config.hpa_sync_period))
 }
 
-async fn observe(context: &Context, memory: &Mutex<Memory>, key: &Key, hpa: &HorizontalPodAutoscaler) -> Observation {
+/// Writes a size that was worked out from `read`. Gives `false`, and writes nothing, if the autoscaler is gone.
+///
+/// A cache that is behind may show an autoscaler that is gone while its target has been made anew, or scaled by a user: scaled
+/// then, it would keep a size that nobody asked of it. So the autoscaler is asked for after the target was read, and the target
+/// is written only if nobody has since. (Upstream has the latter alone.) Where somebody has, but not its size, as a rollout
+/// does, it is tried again.
+async fn rescale_target(
+    context: &Context,
+    hpa: &HorizontalPodAutoscaler,
+    replicas: i32,
+    read: Result<Scale, kube::Error>,
+) -> Result<bool, kube::Error> {
+    let mut read = read?;
+    let mut left = ATTEMPTS;
+    loop {
+        if !context.stands(&context.caches.autoscalers, hpa).await? {
+            return Ok(false);
+        }
+        let manager = &context.config.field_manager;
+        let conflict = match target::write(&context.client, hpa, replicas, read.version.as_deref(), manager).await {
+            Ok(()) => return Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 && left > 1 => kube::Error::Api(status),
+            Err(error) => return Err(error),
+        };
+        left -= 1;
+        let now = target::read(&context.client, hpa).await?;
+        if now.spec_replicas != read.spec_replicas {
+            return Err(conflict);
+        }
+        read = now;
+    }
+}
+
+async fn observe(
+    context: &Context,
+    memory: &Mutex<Memory>,
+    key: &Key,
+    scale: Result<&Scale, &kube::Error>,
+) -> Observation {
     let nothing = |scale| Observation {
         scale,
         pods: Vec::new(),
         samples: Samples::default(),
     };
-    let scale = match target::read(&context.client, hpa).await {
+    let scale = match scale {
         Ok(scale) => scale,
         Err(error) => return nothing(Err(error.to_string())),
     };

@@ -12,6 +12,8 @@ pub(super) struct Scale {
     pub(super) status_replicas: i32,
     /// `status.selector`; empty if there is none.
     pub(super) selector: String,
+    /// The version of the target.
+    pub(super) version: Option<String>,
 }
 
 fn api(client: &Client, hpa: &HorizontalPodAutoscaler) -> Api<DynamicObject> {
@@ -27,23 +29,26 @@ pub(super) async fn read(client: &Client, hpa: &HorizontalPodAutoscaler) -> Resu
     let scale = within(api(client, hpa).get_scale(&hpa.spec.scale_target_ref.name)).await?;
     let status = scale.status.unwrap_or_default();
     Ok(Scale {
+        version: scale.metadata.resource_version,
         spec_replicas: scale.spec.and_then(|spec| spec.replicas).unwrap_or(0),
         status_replicas: status.replicas,
         selector: status.selector.unwrap_or_default(),
     })
 }
 
+/// Writes a size, on condition that nobody wrote the target since `version`.
 pub(super) async fn write(
     client: &Client,
     hpa: &HorizontalPodAutoscaler,
     replicas: i32,
+    version: Option<&str>,
     manager: &str,
 ) -> Result<(), kube::Error> {
     let params = PatchParams {
         field_manager: Some(manager.into()),
         ..PatchParams::default()
     };
-    let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+    let patch = Patch::Merge(json!({ "metadata": { "resourceVersion": version }, "spec": { "replicas": replicas } }));
     within(api(client, hpa).patch_scale(&hpa.spec.scale_target_ref.name, &params, &patch))
         .await
         .map(drop)

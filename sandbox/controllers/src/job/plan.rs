@@ -14,6 +14,11 @@ use std::time::Duration;
 
 const BACKOFF_LIMIT: i32 = 6;
 const BACKOFF_MOST: SignedDuration = SignedDuration::from_secs(600);
+/// The label of a Job's pods with its uid.
+pub(crate) const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+/// What a Job says first when it is decided how it ends, and what it says when all its pods have ended: whoever waits for the
+/// latter finds nothing of it running any more.
+const ENDS: [(&str, &str); 2] = [("FailureTarget", "Failed"), ("SuccessCriteriaMet", "Complete")];
 
 /// What to do about one Job.
 #[derive(Debug, Default, PartialEq)]
@@ -66,6 +71,15 @@ pub(crate) fn plan(job: &Job, pods: &[&Pod], backoff: SignedDuration, now: Times
     plan
 }
 
+/// Ends what runs.
+fn stop(plan: &mut Plan, active: &[&Pod]) {
+    plan.delete = active.iter().map(|pod| (*pod).clone()).collect();
+    plan.status.active = Some(0);
+    plan.status.ready = Some(0);
+    let terminating = plan.status.terminating.unwrap_or(0);
+    plan.status.terminating = Some(terminating + active.len() as i32);
+}
+
 struct Run<'a> {
     job: &'a Job,
     mine: Vec<&'a Pod>,
@@ -80,6 +94,13 @@ impl Run<'_> {
         let active: Vec<&Pod> = self.mine.iter().copied().filter(|pod| is_active(pod)).collect();
         let done = self.completed_indexes();
         self.count(&mut plan.status, &active, indexed.then_some(&done));
+        if let Some(target) = ENDS
+            .iter()
+            .find_map(|(target, _)| condition(&plan.status, target).cloned())
+        {
+            self.finish(plan, &target, &active);
+            return;
+        }
         let suspended = spec.suspend == Some(true);
         self.note_suspension(suspended, &mut plan.status);
         if suspended {
@@ -90,7 +111,8 @@ impl Run<'_> {
         let started = plan.status.start_time.get_or_insert(Time(self.now)).0;
         let succeeded = plan.status.succeeded.unwrap_or(0);
         if let Some((reason, message)) = self.verdict(started, plan.status.failed.unwrap_or(0)) {
-            self.end(plan, "Failed", reason, message, &active);
+            self.set(&mut plan.status, "FailureTarget", "True", reason, message);
+            stop(plan, &active);
             return;
         }
         let complete = match spec.completions {
@@ -99,7 +121,14 @@ impl Run<'_> {
         };
         if complete {
             let reached = "Reached expected number of succeeded pods".into();
-            self.end(plan, "Complete", "CompletionsReached", reached, &active);
+            self.set(
+                &mut plan.status,
+                "SuccessCriteriaMet",
+                "True",
+                "CompletionsReached",
+                reached,
+            );
+            stop(plan, &active);
             return;
         }
         if let Some(limit) = spec.active_deadline_seconds {
@@ -195,14 +224,26 @@ impl Run<'_> {
         })
     }
 
-    fn end(&self, plan: &mut Plan, kind: &str, reason: &str, message: String, active: &[&Pod]) {
-        plan.delete = active.iter().map(|pod| (*pod).clone()).collect();
-        plan.status.active = Some(0);
-        plan.status.ready = Some(0);
-        if kind == "Complete" {
+    /// What the end will be has been written: it comes when no pod is left that could still do anything.
+    fn finish(&self, plan: &mut Plan, target: &JobCondition, active: &[&Pod]) {
+        stop(plan, active);
+        let Some((_, end)) = ENDS.iter().find(|(kind, _)| *kind == target.type_) else {
+            return;
+        };
+        if plan.status.terminating.unwrap_or(0) > 0 {
+            return;
+        }
+        if *end == "Complete" {
             plan.status.completion_time = Some(Time(self.now));
         }
-        self.set(&mut plan.status, kind, "True", reason, message);
+        let (reason, message) = (target.reason.as_deref(), target.message.clone());
+        self.set(
+            &mut plan.status,
+            end,
+            "True",
+            reason.unwrap_or_default(),
+            message.unwrap_or_default(),
+        );
         if let Some(keep) = self.job.spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished) {
             plan.again = Some(Duration::from_secs(u64::try_from(keep).unwrap_or(0)));
         }
@@ -292,9 +333,11 @@ impl Run<'_> {
         let mut pod = pod_from_template(self.job, &spec.template);
         let (name, uid) = (self.job.name_any(), self.job.uid().unwrap_or_default());
         let labels = pod.metadata.labels.get_or_insert_default();
-        for prefix in ["", "batch.kubernetes.io/"] {
-            labels.insert(format!("{prefix}job-name"), name.clone());
-            labels.insert(format!("{prefix}controller-uid"), uid.clone());
+        for label in ["job-name", "batch.kubernetes.io/job-name"] {
+            labels.insert(label.into(), name.clone());
+        }
+        for label in ["controller-uid", CONTROLLER_UID] {
+            labels.insert(label.into(), uid.clone());
         }
         pod
     }

@@ -1,7 +1,7 @@
 //! The shell: carries a plan out.
 
-use super::plan::{Plan, condition, plan};
-use crate::context::{Context, key_of};
+use super::plan::{CONTROLLER_UID, Plan, condition, plan};
+use crate::context::{Context, key_of, within};
 use crate::engine::ReconcileError;
 use crate::engine::cache::Key;
 use crate::engine::events::Note;
@@ -11,7 +11,7 @@ use crate::model::same::same_status;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use kube::{ResourceExt, api::ListParams};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -48,21 +48,23 @@ pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Dura
     let Some(job) = caches.jobs.get(&key) else {
         return Ok(None);
     };
-    let pods = caches.pods.in_namespace(&key.namespace);
-    let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
-    let backoff = SignedDuration::try_from(context.config.job_backoff).unwrap_or(SignedDuration::from_secs(10));
+    let mut decided = decide(context, &job);
+    if !decided.create.is_empty() {
+        if !context.stands(&caches.jobs, &*job).await? {
+            return Ok(None);
+        }
+        look(context, &job).await?;
+        decided = decide(context, &job);
+    }
     let Plan {
         create,
         delete,
         status,
         expired,
         again,
-    } = plan(&job, &pods, backoff, Timestamp::now());
+    } = decided;
     if expired {
         context.delete(&caches.jobs, &*job, None).await?;
-        return Ok(None);
-    }
-    if !create.is_empty() && !context.stands(&caches.jobs, &*job).await? {
         return Ok(None);
     }
     for pod in &create {
@@ -82,6 +84,25 @@ pub(crate) async fn reconcile(context: &Context, key: Key) -> Result<Option<Dura
         context.write_status(&caches.jobs, &job).await?;
     }
     Ok(again)
+}
+
+/// The decision by what the cache holds.
+fn decide(context: &Context, job: &Job) -> Plan {
+    let pods = context.caches.pods.in_namespace(&job.namespace().unwrap_or_default());
+    let pods: Vec<&Pod> = pods.iter().map(|pod| &**pod).collect();
+    let backoff = SignedDuration::try_from(context.config.job_backoff).unwrap_or(SignedDuration::from_secs(10));
+    plan(job, &pods, backoff, Timestamp::now())
+}
+
+/// Takes in the pods that the server itself has for a job. One that was made without an answer, and is not in the cache yet,
+/// would be made again: of other owners the surplus is taken away later, but what a pod of a job has done is done.
+async fn look(context: &Context, job: &Job) -> Result<(), ReconcileError> {
+    let api = context.api::<Pod>(&job.namespace().unwrap_or_default());
+    let own = format!("{CONTROLLER_UID}={}", job.uid().unwrap_or_default());
+    for pod in within(api.list(&ListParams::default().labels(&own))).await? {
+        context.caches.pods.wrote(&pod);
+    }
+    Ok(())
 }
 
 /// Events for the end of the job.

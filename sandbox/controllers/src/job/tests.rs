@@ -64,6 +64,10 @@ fn pods_are_made_up_to_parallelism_and_what_is_left_to_do() {
 #[test]
 fn it_completes() {
     let mut job = job(&json!({ "completions": 2, "ttlSecondsAfterFinished": 60 }));
+    let plan = decide(&job, &pods(&["Succeeded", "Succeeded"]), 99);
+    assert!(condition(&plan.status, "SuccessCriteriaMet").is_some());
+    assert!(condition(&plan.status, "Complete").is_none());
+    job.status = Some(plan.status);
     let plan = decide(&job, &pods(&["Succeeded", "Succeeded"]), 100);
     assert!(condition(&plan.status, "Complete").is_some());
     assert_eq!(
@@ -80,15 +84,37 @@ fn it_completes() {
 #[test]
 fn it_fails_beyond_the_backoff_limit_and_ends_what_runs() {
     let job = job(&json!({ "backoffLimit": 1, "completions": 3, "parallelism": 2 }));
-    assert!(condition(&decide(&job, &pods(&["Failed", "Running"]), 100).status, "Failed").is_none());
+    let target = |plan: &Plan| condition(&plan.status, "FailureTarget").and_then(|target| target.reason.clone());
+    assert_eq!(target(&decide(&job, &pods(&["Failed", "Running"]), 100)), None);
     let plan = decide(&job, &pods(&["Failed", "Failed", "Running"]), 100);
-    assert_eq!(
-        condition(&plan.status, "Failed").unwrap().reason.as_deref(),
-        Some("BackoffLimitExceeded")
-    );
+    assert_eq!(target(&plan).as_deref(), Some("BackoffLimitExceeded"));
     assert_eq!(
         (plan.create.len(), plan.delete.len(), plan.status.active),
         (0, 1, Some(0))
+    );
+}
+
+#[test]
+fn it_has_ended_when_its_pods_have() {
+    let mut job = job(&json!({ "backoffLimit": 0, "parallelism": 2 }));
+    let mut pods = pods(&["Failed", "Running"]);
+    let plan = decide(&job, &pods, 100);
+    assert_eq!(plan.status.terminating, Some(1));
+    job.status = Some(plan.status);
+    pods[1].metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(130)));
+    let ending = decide(&job, &pods, 101);
+    assert_eq!(
+        ending.status,
+        job.status.clone().unwrap(),
+        "nothing new until it is gone"
+    );
+    assert!(ending.create.is_empty() && ending.delete.is_empty());
+    let ended = decide(&job, &pods[..1], 131).status;
+    let failed = condition(&ended, "Failed").unwrap();
+    assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded"));
+    assert_eq!(
+        (ended.terminating, ended.active, ended.failed),
+        (Some(0), Some(0), Some(1))
     );
 }
 
@@ -108,10 +134,10 @@ fn it_must_end_before_its_deadline() {
     let first = decide(&job, &[], 100);
     assert_eq!(first.again, Some(Duration::from_secs(30)));
     job.status = Some(first.status);
-    assert!(condition(&decide(&job, &pods(&["Running"]), 129).status, "Failed").is_none());
+    assert!(condition(&decide(&job, &pods(&["Running"]), 129).status, "FailureTarget").is_none());
     let late = decide(&job, &pods(&["Running"]), 130);
     assert_eq!(
-        condition(&late.status, "Failed").unwrap().reason.as_deref(),
+        condition(&late.status, "FailureTarget").unwrap().reason.as_deref(),
         Some("DeadlineExceeded")
     );
 }
