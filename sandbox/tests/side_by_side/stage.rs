@@ -37,6 +37,9 @@ pub(crate) const LOSS: [&str; 2] = ["d", "e"];
 /// Works now and then while a file is there, then sleeps.
 const BUSY: &str = "while [ -e \"$WHILE\" ]; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 0.05; done; exec sleep infinity";
 
+/// Whoever is first fails soon, the others have to be killed.
+const ONE_FAILS: &str = "mkdir \"$ONCE\" && sleep 2 && exit 1; trap '' TERM; while :; do sleep 1; done";
+
 /// A control plane with nodes.
 pub(crate) struct Cluster {
     sandbox: Sandbox,
@@ -49,6 +52,8 @@ impl Cluster {
         let images = ImageTable::default()
             .with("sleep", ["sleep", "infinity"])
             .with("sleep-on", ["sleep", "infinity"])
+            .with("done", ["true"])
+            .with("one-fails", ["sh", "-c", ONE_FAILS])
             .with("busy", ["sh", "-c", BUSY]);
         let pools = [("main", MAIN.as_slice()), ("loss", LOSS.as_slice())];
         let nodes = pools

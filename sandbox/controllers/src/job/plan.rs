@@ -113,6 +113,9 @@ impl Run<'_> {
         if let Some((reason, message)) = self.verdict(started, plan.status.failed.unwrap_or(0)) {
             self.set(&mut plan.status, "FailureTarget", "True", reason, message);
             stop(plan, &active);
+            // Of a Job that fails, what has not ended has failed.
+            let unfinished = self.mine.iter().filter(|pod| !is_finished(**pod)).count() as i32;
+            plan.status.failed = Some(plan.status.failed.unwrap_or(0) + unfinished);
             return;
         }
         let complete = match spec.completions {

@@ -114,7 +114,8 @@ fn it_has_ended_when_its_pods_have() {
     assert_eq!(failed.reason.as_deref(), Some("BackoffLimitExceeded"));
     assert_eq!(
         (ended.terminating, ended.active, ended.failed),
-        (Some(0), Some(0), Some(1))
+        (Some(0), Some(0), Some(2)),
+        "what had not ended has failed"
     );
 }
 
