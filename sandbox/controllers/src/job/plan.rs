@@ -114,7 +114,7 @@ impl Run<'_> {
             self.set(&mut plan.status, "FailureTarget", "True", reason, message);
             stop(plan, &active);
             // Of a Job that fails, what has not ended has failed.
-            let unfinished = self.mine.iter().filter(|pod| !is_finished(**pod)).count() as i32;
+            let unfinished = self.mine.iter().filter(|pod| !is_finished(pod)).count() as i32;
             plan.status.failed = Some(plan.status.failed.unwrap_or(0) + unfinished);
             return;
         }
