@@ -104,7 +104,7 @@ where
         + owned::<Endpoints>(&context, &uid).await
 }
 
-fn context() -> Context {
+pub(crate) fn context() -> Context {
     let client = ApiServer::new(ApiServerConfig::default()).client("default");
     let (events, _writer) = Recorder::new(client.clone());
     Context {
@@ -126,7 +126,7 @@ async fn owned<K: Object + 'static>(context: &Context, uid: &str) -> usize {
     all.iter().filter(|object| is_owned(object)).count()
 }
 
-fn workload(more: &Value) -> Value {
+pub(crate) fn workload(more: &Value) -> Value {
     let mut owner = json!({ "metadata": { "name": "web" }, "spec": {
         "selector": { "matchLabels": { "app": "web" } },
         "template": { "metadata": { "labels": { "app": "web" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } },
@@ -137,14 +137,15 @@ fn workload(more: &Value) -> Value {
     owner
 }
 
+fn job() -> Value {
+    let mut job = workload(&json!({}));
+    job["spec"].as_object_mut().unwrap().remove("selector");
+    job["spec"]["template"]["spec"]["restartPolicy"] = "Never".into();
+    job
+}
+
 #[tokio::test]
 async fn nothing_is_made_for_one_that_is_gone() {
-    let job = || {
-        let mut job = workload(&json!({}));
-        job["spec"].as_object_mut().unwrap().remove("selector");
-        job["spec"]["template"]["spec"]["restartPolicy"] = "Never".into();
-        job
-    };
     let service = || json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] } });
     for fate in [Fate::Alive, Fate::Gone, Fate::Replaced, Fate::Leaving, Fate::Changed] {
         let plain = || workload(&json!({ "replicas": 1, "serviceName": "web" }));
@@ -186,5 +187,24 @@ async fn nothing_is_adopted_for_one_that_is_gone() {
         }
         replicaset::run::reconcile(&context, Key::of(&set)).await.unwrap();
         assert_eq!(owned::<Pod>(&context, &set.uid().unwrap()).await, usize::from(alive));
+    }
+}
+
+/// What was made without an answer is on the server, and not in the cache yet.
+#[tokio::test]
+async fn a_pod_of_a_job_that_no_cache_shows_is_not_made_again() {
+    let context = context();
+    let jobs = context.api::<Job>("default");
+    let job = serde_json::from_value(job()).unwrap();
+    jobs.create(&PostParams::default(), &job).await.unwrap();
+    for _ in 0..2 {
+        let job = jobs.get("web").await.unwrap();
+        let context = Context {
+            caches: Arc::new(Caches::new()),
+            ..context.clone()
+        };
+        context.caches.jobs.wrote(&job);
+        job::run::reconcile(&context, Key::of(&job)).await.unwrap();
+        assert_eq!(owned::<Pod>(&context, &job.uid().unwrap()).await, 1);
     }
 }

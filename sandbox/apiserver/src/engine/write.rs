@@ -189,7 +189,8 @@ impl Engine {
                 // It keeps the metadata that is shown.
                 hidden = Hidden::default();
             }
-            if hidden.is_empty() != old.hollow && unchanged(&old.value, &object) {
+            let hollow = !hidden.is_empty();
+            if hollow == old.hollow && unchanged(&old.value, &object) {
                 return Ok(Outcome {
                     object: old,
                     created: false,

@@ -10,8 +10,8 @@ use serde_json::Value;
 pub(crate) struct Stored {
     pub(crate) value: Value,
     pub(crate) revision: u64,
-    /// Whether its metadata is not what is shown of it. What is empty is never shown (upstream does show it now and then, see
-    /// `docs/fuzzing.md`), and a null is shown as an empty text; but what is written back as it is shown is another object.
+    /// Whether its metadata is not what is shown of it. What is empty or null is never shown (upstream does show it now and
+    /// then, see `docs/fuzzing.md`), and a text that is null is shown as an empty one; but what is written back as it is shown is another object.
     pub(crate) hollow: bool,
     json: OnceLock<Bytes>,
 }

@@ -21,8 +21,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "horizontal-pod-autoscaler";
-/// How often a size is written to a target that others write, too.
-const ATTEMPTS: u32 = 3;
+/// How often a size is written to a target that others write, too, and the pause before each time but the first, to which a
+/// tenth is added at random. Both as upstream's.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What is remembered between evaluations.
 #[derive(Default)]
@@ -117,8 +119,8 @@ async fn reconcile(context: &Context, memory: &Mutex<Memory>, key: Key) -> Resul
 ///
 /// A cache that is behind may show an autoscaler that is gone while its target has been made anew, or scaled by a user: scaled
 /// then, it would keep a size that nobody asked of it. So the autoscaler is asked for after the target was read, and the target
-/// is written only if nobody has since. (Upstream has the latter alone.) Where somebody has, but not its size, as a rollout
-/// does, it is tried again.
+/// is written only if nobody has since. Where somebody has, but not its size, as a rollout does, it is tried again. (Upstream
+/// does not ask for the autoscaler, and tries again whatever was written.)
 async fn rescale_target(
     context: &Context,
     hpa: &HorizontalPodAutoscaler,
@@ -138,6 +140,7 @@ async fn rescale_target(
             Err(error) => return Err(error),
         };
         left -= 1;
+        tokio::time::sleep(PAUSE.mul_f64(1.0 + 0.1 * fastrand::f64())).await;
         let now = target::read(&context.client, hpa).await?;
         if now.spec_replicas != read.spec_replicas {
             return Err(conflict);
@@ -211,4 +214,69 @@ fn rivals(context: &Context, memory: &Mutex<Memory>, key: &Key, selector: &str) 
     let mut names: Vec<String> = same.map(|(other, _)| other.to_string()).collect();
     names.sort();
     (names.len() > 1).then_some(names)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::ghosts::{context, workload};
+    use k8s_openapi::api::apps::v1::Deployment;
+    use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+    use serde_json::{Value, json};
+
+    /// Reads the target, lets somebody patch it and delete the autoscaler, and writes a size of 3. Gives what came of it and
+    /// the target's size.
+    async fn rescaled(patch: Option<Value>, gone: bool) -> (Result<bool, kube::Error>, Option<i32>) {
+        let context = context();
+        let deployments = context.api::<Deployment>("default");
+        let web = serde_json::from_value(workload(&json!({ "replicas": 1 }))).unwrap();
+        deployments.create(&PostParams::default(), &web).await.unwrap();
+        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
+        let hpa = json!({ "metadata": { "name": "web" }, "spec": { "scaleTargetRef": target, "maxReplicas": 6 } });
+        let autoscalers = context.api::<HorizontalPodAutoscaler>("default");
+        let hpa = serde_json::from_value(hpa).unwrap();
+        let hpa = autoscalers.create(&PostParams::default(), &hpa).await.unwrap();
+        let read = target::read(&context.client, &hpa).await;
+        if gone {
+            autoscalers.delete("web", &DeleteParams::default()).await.unwrap();
+        }
+        if let Some(patch) = patch {
+            let params = PatchParams::default();
+            deployments.patch("web", &params, &Patch::Merge(patch)).await.unwrap();
+        }
+        let outcome = rescale_target(&context, &hpa, 3, read).await;
+        let spec = deployments.get("web").await.unwrap().spec.unwrap();
+        (outcome, spec.replicas)
+    }
+
+    #[tokio::test]
+    async fn a_size_is_written_where_nobody_else_has() {
+        let (outcome, size) = rescaled(None, false).await;
+        assert_eq!((outcome.unwrap(), size), (true, Some(3)));
+        let labelled = json!({ "metadata": { "labels": { "written": "since" } } });
+        let (outcome, size) = rescaled(Some(labelled), false).await;
+        assert_eq!(
+            (outcome.unwrap(), size),
+            (true, Some(3)),
+            "another field is no hindrance"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_size_that_somebody_wrote_since_stays() {
+        let (outcome, size) = rescaled(Some(json!({ "spec": { "replicas": 5 } })), false).await;
+        let refused = outcome.unwrap_err();
+        assert!(
+            matches!(&refused, kube::Error::Api(status) if status.code == 409),
+            "{refused}"
+        );
+        assert_eq!(size, Some(5));
+    }
+
+    #[tokio::test]
+    async fn an_autoscaler_that_is_gone_scales_nothing() {
+        let (outcome, size) = rescaled(None, true).await;
+        assert_eq!((outcome.unwrap(), size), (false, Some(1)));
+    }
 }

@@ -71,13 +71,14 @@ pub(crate) fn plan(job: &Job, pods: &[&Pod], backoff: SignedDuration, now: Times
     plan
 }
 
-/// Ends what runs.
-fn stop(plan: &mut Plan, active: &[&Pod]) {
+/// Ends what runs; gives how many pods have not ended by then.
+fn stop(plan: &mut Plan, active: &[&Pod]) -> i32 {
     plan.delete = active.iter().map(|pod| (*pod).clone()).collect();
     plan.status.active = Some(0);
     plan.status.ready = Some(0);
-    let terminating = plan.status.terminating.unwrap_or(0);
-    plan.status.terminating = Some(terminating + active.len() as i32);
+    let ending = plan.status.terminating.unwrap_or(0) + active.len() as i32;
+    plan.status.terminating = Some(ending);
+    ending
 }
 
 struct Run<'a> {
@@ -94,11 +95,11 @@ impl Run<'_> {
         let active: Vec<&Pod> = self.mine.iter().copied().filter(|pod| is_active(pod)).collect();
         let done = self.completed_indexes();
         self.count(&mut plan.status, &active, indexed.then_some(&done));
-        if let Some(target) = ENDS
+        let decided = ENDS
             .iter()
-            .find_map(|(target, _)| condition(&plan.status, target).cloned())
-        {
-            self.finish(plan, &target, &active);
+            .find_map(|(target, end)| Some((condition(&plan.status, target)?.clone(), *end)));
+        if let Some((target, end)) = decided {
+            self.finish(plan, target, end, &active);
             return;
         }
         let suspended = spec.suspend == Some(true);
@@ -112,9 +113,8 @@ impl Run<'_> {
         let succeeded = plan.status.succeeded.unwrap_or(0);
         if let Some((reason, message)) = self.verdict(started, plan.status.failed.unwrap_or(0)) {
             self.set(&mut plan.status, "FailureTarget", "True", reason, message);
-            stop(plan, &active);
             // Of a Job that fails, what has not ended has failed.
-            let unfinished = self.mine.iter().filter(|pod| !is_finished(pod)).count() as i32;
+            let unfinished = stop(plan, &active);
             plan.status.failed = Some(plan.status.failed.unwrap_or(0) + unfinished);
             return;
         }
@@ -228,25 +228,15 @@ impl Run<'_> {
     }
 
     /// What the end will be has been written: it comes when no pod is left that could still do anything.
-    fn finish(&self, plan: &mut Plan, target: &JobCondition, active: &[&Pod]) {
-        stop(plan, active);
-        let Some((_, end)) = ENDS.iter().find(|(kind, _)| *kind == target.type_) else {
-            return;
-        };
-        if plan.status.terminating.unwrap_or(0) > 0 {
+    fn finish(&self, plan: &mut Plan, target: JobCondition, end: &str, active: &[&Pod]) {
+        if stop(plan, active) > 0 {
             return;
         }
-        if *end == "Complete" {
+        if end == "Complete" {
             plan.status.completion_time = Some(Time(self.now));
         }
-        let (reason, message) = (target.reason.as_deref(), target.message.clone());
-        self.set(
-            &mut plan.status,
-            end,
-            "True",
-            reason.unwrap_or_default(),
-            message.unwrap_or_default(),
-        );
+        let (reason, message) = (target.reason.unwrap_or_default(), target.message.unwrap_or_default());
+        self.set(&mut plan.status, end, "True", &reason, message);
         if let Some(keep) = self.job.spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished) {
             plan.again = Some(Duration::from_secs(u64::try_from(keep).unwrap_or(0)));
         }

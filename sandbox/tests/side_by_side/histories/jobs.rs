@@ -22,7 +22,7 @@ fn conditions(job: &Job) -> Vec<(String, String)> {
 
 fn spec(pod: &Value) -> Value {
     let mut spec = json!({ "parallelism": 2, "completions": 2, "backoffLimit": 0, "template": template("job") });
-    json_patch::merge(&mut spec["template"]["spec"], &json!({ "restartPolicy": "Never" }));
+    spec["template"]["spec"]["restartPolicy"] = "Never".into();
     json_patch::merge(&mut spec["template"]["spec"], pod);
     spec
 }
