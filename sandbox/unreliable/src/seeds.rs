@@ -14,6 +14,8 @@ use std::{
 
 /// Failures after which no further seed is begun.
 const ENOUGH: usize = 3;
+/// How often a long run says how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 
 /// Seeds to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,8 @@ impl Seeds {
     }
 
     /// Runs each seed. A run fails by its error or by a panic; one that takes longer than `limit` of real time ends the
-    /// process, for a loop without an await cannot be ended otherwise.
+    /// process, for a loop without an await cannot be ended otherwise. What failed is told as it fails, and twice a minute
+    /// how far the run is: half an hour may pass until its end.
     pub fn run(self, limit: Duration, body: impl Fn(u64) -> Result<(), String> + Sync) -> Outcome {
         let begun = Instant::now();
         let next = AtomicU64::new(0);
@@ -64,7 +67,18 @@ impl Seeds {
         thread::scope(|scope| {
             let (alive, ended) = mpsc::channel::<()>();
             let running = &running;
-            scope.spawn(move || watch(&ended, limit, running));
+            let (counted, failed) = (&ran, &failures);
+            scope.spawn(move || {
+                let mut told = begun;
+                while ended.recv_timeout(Duration::from_millis(250)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    end_if_stuck(limit, running);
+                    if told.elapsed() >= PROGRESS {
+                        told = Instant::now();
+                        let ran = counted.load(Ordering::Relaxed);
+                        eprintln!("{}", progress(ran, self.count, locked(failed).len(), begun.elapsed()));
+                    }
+                }
+            });
             for _ in 0..workers {
                 let alive = alive.clone();
                 let (next, failures, ran, body) = (&next, &failures, &ran, &body);
@@ -84,6 +98,7 @@ impl Seeds {
                             Ok(Err(message)) => message,
                             Err(panic) => text(panic.as_ref()),
                         };
+                        eprintln!("seed {seed} failed: {}", failure.lines().next().unwrap_or_default());
                         locked(failures).insert(seed, failure);
                     }
                     drop(alive);
@@ -146,17 +161,27 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-fn watch(ended: &mpsc::Receiver<()>, limit: Duration, running: &Mutex<BTreeMap<u64, Instant>>) {
-    while ended.recv_timeout(Duration::from_millis(250)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let stuck = locked(running)
-            .iter()
-            .find(|(_, since)| since.elapsed() > limit)
-            .map(|(seed, _)| *seed);
-        if let Some(seed) = stuck {
-            eprintln!("seed {seed} has not ended within {limit:?} of real time (SHOWRUNNER_SEED={seed} replays it)");
-            std::process::exit(101);
-        }
+/// Ends the process if a seed runs for longer than `limit`.
+fn end_if_stuck(limit: Duration, running: &Mutex<BTreeMap<u64, Instant>>) {
+    let stuck = locked(running)
+        .iter()
+        .find(|(_, since)| since.elapsed() > limit)
+        .map(|(seed, _)| *seed);
+    if let Some(seed) = stuck {
+        eprintln!("seed {seed} has not ended within {limit:?} of real time (SHOWRUNNER_SEED={seed} replays it)");
+        std::process::exit(101);
     }
+}
+
+/// How far a run is, and how long it will still take if it goes on like that.
+fn progress(ran: u64, count: u64, failed: usize, took: Duration) -> String {
+    let took = took.as_secs_f64();
+    let so_far = format!("{ran} of {count} seeds in {took:.0} s, {failed} failed");
+    if ran == 0 {
+        return so_far;
+    }
+    let ahead = took / ran as f64 * count.saturating_sub(ran) as f64;
+    format!("{so_far}, {ahead:.0} s to go")
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -191,6 +216,16 @@ mod tests {
         assert_eq!(outcome.ran, 6);
         let told = catch_unwind(|| outcome.expect_none("cargo test")).unwrap_err();
         assert!(text(told.as_ref()).contains("SHOWRUNNER_SEED=13 cargo test"));
+    }
+
+    #[test]
+    fn a_long_run_says_how_far_it_is() {
+        let after = Duration::from_secs;
+        assert_eq!(
+            progress(2500, 10_000, 1, after(500)),
+            "2500 of 10000 seeds in 500 s, 1 failed, 1500 s to go"
+        );
+        assert_eq!(progress(0, 10_000, 0, after(30)), "0 of 10000 seeds in 30 s, 0 failed");
     }
 
     #[test]
