@@ -4,18 +4,21 @@ use std::{
     fs::File,
     io::{ErrorKind, Read},
     path::Path,
+    sync::OnceLock,
 };
 
 use showrunner_crds::{
     platform::{StreamingPlatform, StreamingPlatformSpec},
     scenario::Scenario,
-    source::{Diagnostics, MAX_BYTES, PlatformFile, read_platform_file_with, read_scenario},
+    source::{Diagnostics, MAX_BYTES, PlatformFile, locate, read_platform_file_with, read_scenario},
 };
 
 use crate::failure::Failure;
 
 /// The name of standard input.
 const STDIN: &str = "-";
+/// What was read from it: it gives everything once, and a file may be looked at again.
+static STANDARD_INPUT: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// Reads a file with a platform; `-` is standard input.
 pub(crate) fn platform(path: &Path) -> Result<PlatformFile, Failure> {
@@ -45,20 +48,24 @@ pub(crate) fn scenario(path: &Path, platform: Option<&StreamingPlatformSpec>) ->
     read_scenario(&name(path), bytes(path, MAX_BYTES)?, platform).map_err(|d| every(&d))
 }
 
-/// What is wrong with a platform that a scenario's patch has made: its schema, its rules, and what the operator would not
-/// render. The patched platform is in no file, so its paths are named, not its lines.
+/// What the operator would not render of a platform that a scenario's patch has made, though the patch by itself is right:
+/// names that are made of names.
 pub(crate) fn patched_platform(scenario: &Path, platform: &StreamingPlatform) -> Result<(), Failure> {
-    const NOWHERE: &str = "patched";
-    let text = serde_json::to_vec(platform).map_err(|error| Failure::infrastructure(error.to_string()))?;
-    let Err(found) = read_platform_file_with(NOWHERE, text, renderable) else {
+    let refused = renderable(platform).into_iter();
+    right(
+        scenario,
+        refused.map(|(path, message)| ("spec.platformPatch".to_owned(), format!("gives {path}: {message}"))),
+    )
+}
+
+/// An error where a file that was read has mistakes all the same: paths such as `spec.faults[1]`, each with what is wrong
+/// there.
+pub(crate) fn right(path: &Path, mistakes: impl Iterator<Item = (String, String)>) -> Result<(), Failure> {
+    let mut mistakes = mistakes.peekable();
+    if mistakes.peek().is_none() {
         return Ok(());
-    };
-    let lines = found.lines().map(|line| {
-        // `patched:LINE:COLUMN: ` comes before what is wrong.
-        let what = line.split_once(": ").map_or(line.as_str(), |(_, what)| what).to_owned();
-        format!("{}: spec.platformPatch gives {what}", name(scenario))
-    });
-    Err(Failure::invalid(lines.collect::<Vec<_>>().join("\n")))
+    }
+    Err(every(&locate(&name(path), bytes(path, MAX_BYTES)?, mistakes)))
 }
 
 /// What the operator would not render.
@@ -82,7 +89,11 @@ fn name(path: &Path) -> String {
 /// no more than that.
 pub(crate) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     let refuse = |why: String| Failure::invalid(format!("{}: {why}", name(path)));
-    let source: Box<dyn Read> = if path == Path::new(STDIN) {
+    let standard = path == Path::new(STDIN);
+    if let Some(read) = STANDARD_INPUT.get().filter(|_| standard) {
+        return Ok(read.clone());
+    }
+    let source: Box<dyn Read> = if standard {
         Box::new(std::io::stdin().lock())
     } else {
         let file = File::open(path).map_err(|error| {
@@ -101,6 +112,10 @@ pub(crate) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
         .take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    if standard {
+        // Nobody else reads it: it is not set yet.
+        let _ = STANDARD_INPUT.set(bytes.clone());
+    }
     Ok(bytes)
 }
 

@@ -6,7 +6,7 @@ mod common;
 use std::{path::Path, process::Stdio, time::Duration};
 
 use common::{
-    Running, showrunner,
+    Running, Said, follow, showrunner,
     tree::Tree,
     until,
     up::{Up, cinema},
@@ -23,9 +23,12 @@ const UP: Duration = Duration::from_secs(150);
 /// How long what a killed run leaves may live.
 const DEATH: Duration = Duration::from_secs(10);
 
+/// What is said once Ctrl-C was heard.
+const HEARD: &str = "stopping: faults are undone and processes ended first";
+
 /// Starts the smoke drill and waits until its fault is in force.
-fn in_the_middle_of_a_fault(out: &Path) -> (Running, Tree) {
-    let drill = Running(
+fn in_the_middle_of_a_fault(out: &Path) -> (Running, Tree, Said) {
+    let mut drill = Running(
         showrunner()
             .args([
                 "drill",
@@ -36,18 +39,21 @@ fn in_the_middle_of_a_fault(out: &Path) -> (Running, Tree) {
             ])
             .arg(out)
             .stdout(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap(),
     );
     let tree = Tree::watch(drill.0.id());
+    let said = follow(drill.0.stderr.take().unwrap());
     let journal = out.join("journal.jsonl");
     until(INJECTED, "the fault", || {
+        assert_eq!(drill.0.try_wait().unwrap(), None, "{}", said.text());
         std::fs::read_to_string(&journal)
             .ok()
             .filter(|j| j.contains("\"stage\":\"injected\""))
     });
     common::stands(&tree);
-    (drill, tree)
+    (drill, tree, said)
 }
 
 /// One test, since one sandbox runs on a machine at a time.
@@ -55,9 +61,13 @@ fn in_the_middle_of_a_fault(out: &Path) -> (Running, Tree) {
 fn nothing_is_left_whichever_way_a_drill_ends() {
     let dir = tempfile::tempdir().unwrap();
 
-    let (mut drill, tree) = in_the_middle_of_a_fault(dir.path());
+    let (mut drill, tree, said) = in_the_middle_of_a_fault(dir.path());
     let pid = drill.0.id();
     drill.signal(Signal::SIGINT);
+    // Of two that are pending the kernel makes one.
+    until(Duration::from_secs(10), "the first Ctrl-C to be heard", || {
+        said.contains(HEARD).then_some(())
+    });
     drill.signal(Signal::SIGINT);
     assert_eq!(
         drill.end(Duration::from_secs(120)).code(),
@@ -76,7 +86,7 @@ fn nothing_is_left_whichever_way_a_drill_ends() {
 
     // SIGKILL: nothing survives it, though nobody asked the pods to end. What is left is a folder, until the next start.
     let killed = tempfile::tempdir().unwrap();
-    let (mut drill, tree) = in_the_middle_of_a_fault(killed.path());
+    let (mut drill, tree, _) = in_the_middle_of_a_fault(killed.path());
     let dead = drill.0.id();
     drill.signal(Signal::SIGKILL);
     drill.end(Duration::from_secs(10));

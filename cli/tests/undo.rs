@@ -1,5 +1,5 @@
 //! `kill -9` of a drill in the middle of a fault, on a cluster that stays: `showrunner undo` takes the fault back, or the
-//! operator does, or the garbage collector with the Drill. And the lever, by hand.
+//! operator does, or the garbage collector with the Drill. And the lever, by hand; and Ctrl-C in the middle of an undo.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
@@ -12,16 +12,17 @@ use std::{
 
 use chaos_mesh_rs::NetworkChaos;
 use common::{
-    Running, follow, showrunner, until,
+    Running, Said, follow, showrunner, until,
     up::{Up, cinema},
 };
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
-    Api, Client, Config,
-    api::{DeleteParams, ListParams},
+    Api, Client, Config, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use nix::sys::signal::Signal;
-use showrunner_crds::drill::{Drill, DrillPhase, DrillStatus, UNDONE};
+use showrunner_crds::drill::{Drill, DrillPhase, DrillStatus, UNDONE, lease_name};
 use tokio::runtime::Runtime;
 
 /// How long the platform may take to be up, and a drill to inject its fault.
@@ -41,8 +42,8 @@ fn against(kubeconfig: &Path, out: &Path) -> Command {
     command
 }
 
-/// A drill against the platform that is there, killed once its fault is in force; its name.
-fn killed_in_the_middle(kubeconfig: &Path, out: &Path) -> String {
+/// A drill against the platform that is there, once its fault is in force; what it says, and its name.
+fn in_the_middle(kubeconfig: &Path, out: &Path) -> (Running, Said, String) {
     let mut drill = Running(
         against(kubeconfig, out)
             .stdout(Stdio::null())
@@ -61,11 +62,18 @@ fn killed_in_the_middle(kubeconfig: &Path, out: &Path) -> String {
         let text = std::fs::read_to_string(&journal).ok()?;
         text.contains("\"stage\":\"injected\"").then_some(())
     });
-    drill.signal(Signal::SIGKILL);
-    drill.end(Duration::from_secs(10));
     let text = said.text();
     let at = text.find("drill smoke-").expect("it says its name") + "drill ".len();
-    text[at..].split_whitespace().next().unwrap().to_owned()
+    let name = text[at..].split_whitespace().next().unwrap().to_owned();
+    (drill, said, name)
+}
+
+/// A drill against the platform that is there, killed once its fault is in force; its name.
+fn killed_in_the_middle(kubeconfig: &Path, out: &Path) -> String {
+    let (mut drill, _, name) = in_the_middle(kubeconfig, out);
+    drill.signal(Signal::SIGKILL);
+    drill.end(Duration::from_secs(10));
+    name
 }
 
 fn undo(kubeconfig: &Path, args: &[&str]) -> Output {
@@ -146,6 +154,63 @@ impl Stage {
             .items
     }
 
+    /// Ctrl-C a second time, while the undo of a fault is under way: it comes to its end all the same.
+    fn interrupted_twice(&self) {
+        let out = self.dir.path().join("interrupted");
+        let (mut drill, said, name) = in_the_middle(&self.kubeconfig, &out);
+        // While this is on them nothing that is deleted goes: the undo waits.
+        let faults: Api<NetworkChaos> = Api::namespaced(self.client.clone(), "cinema");
+        let hold = |fault: &NetworkChaos, held: bool| {
+            let mut finalizers = fault.finalizers().to_vec();
+            finalizers.retain(|finalizer| finalizer != "test/held");
+            if held {
+                finalizers.push("test/held".to_owned());
+            }
+            let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });
+            let (name, params, patch) = (fault.name_any(), PatchParams::default(), Patch::Merge(&patch));
+            self.runtime.block_on(faults.patch(&name, &params, &patch)).unwrap();
+        };
+        for fault in self.faults() {
+            hold(&fault, true);
+        }
+        let ours = |fault: &NetworkChaos| fault.finalizers().iter().any(|finalizer| finalizer == "test/held");
+        drill.signal(Signal::SIGINT);
+        let going = until(Duration::from_secs(30), "the undo to begin", || {
+            let held: Vec<_> = self.faults().into_iter().filter(ours).collect();
+            let going = held.iter().all(|fault| fault.metadata.deletion_timestamp.is_some());
+            (!held.is_empty() && going).then_some(held)
+        });
+        assert!(said.contains("stopping: faults are undone"), "{}", said.text());
+        drill.signal(Signal::SIGINT);
+        // It is heard, and nothing comes of it: the Lease is renewed from there on.
+        let renewed = || {
+            let leases: Api<Lease> = Api::namespaced(self.client.clone(), "cinema");
+            let lease = self.runtime.block_on(leases.get(&lease_name(&name))).unwrap();
+            lease.spec.unwrap().renew_time
+        };
+        let before = renewed();
+        until(Duration::from_secs(30), "the drill to live on", || {
+            assert_eq!(drill.0.try_wait().unwrap(), None, "{}", said.text());
+            (renewed() != before).then_some(())
+        });
+        for fault in &going {
+            let now = self.runtime.block_on(faults.get_opt(&fault.name_any())).unwrap();
+            if let Some(now) = now {
+                hold(&now, false);
+            }
+        }
+        assert_eq!(drill.end(LONG).code(), Some(3), "{}", said.text());
+        assert!(self.faults().is_empty());
+        assert!(finished(&self.drill(&name)));
+        let journal = std::fs::read_to_string(out.join("journal.jsonl")).unwrap();
+        let (injected, undone) = (
+            journal.matches("\"injected\"").count(),
+            journal.matches("\"undone\"").count(),
+        );
+        assert!(injected >= 1 && undone >= injected, "{journal}");
+        assert!(out.join("verdict.json").exists(), "what was measured is kept");
+    }
+
     /// A person undoes a drill, from the folder of the run.
     fn by_folder(&self) {
         let (folder, name) = self.killed("folder");
@@ -179,7 +244,10 @@ impl Stage {
             "the operator had undone it {:.0} s after the kill",
             killed.elapsed().as_secs_f64()
         );
-        told(&self.undo(&[folder.to_str().unwrap()]));
+        // The operator has taken the faults back; that the platform is steady again is still to be proved.
+        let proof = told(&self.undo(&[folder.to_str().unwrap(), "--json"]));
+        let report: serde_json::Value = serde_json::from_str(&proof).unwrap();
+        assert_eq!(report[0]["steady"]["ok"], true, "{report}");
 
         // Another cluster's journal proves nothing.
         let journal = folder.join("journal.jsonl");
@@ -243,6 +311,7 @@ fn a_drill_that_was_killed_is_undone() {
     up.until_up(LONG);
     let stage = Stage::set(dir, kubeconfig);
     stage.lever();
+    stage.interrupted_twice();
     stage.by_folder();
     stage.by_all();
     stage.by_deletion();

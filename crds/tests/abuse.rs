@@ -63,15 +63,22 @@ fn scenario(from: &str, to: &str) -> Vec<u8> {
     SCENARIO.replacen(from, to, 1).into_bytes()
 }
 
+/// Each line begins as expected.
 fn check(cases: Vec<(&str, Vec<u8>, &[&str])>) {
+    compare(cases, |found, start| found.starts_with(start));
+}
+
+/// Each line is the one expected, to its end.
+fn check_whole(cases: Vec<(&str, Vec<u8>, &[&str])>) {
+    compare(cases, |found, expected| found == expected);
+}
+
+fn compare(cases: Vec<(&str, Vec<u8>, &[&str])>, same_line: fn(&str, &str) -> bool) {
     let mut wrong = String::new();
     for (name, text, expected) in cases {
         let found = answer(&text);
-        let same = found.len() == expected.len()
-            && found
-                .iter()
-                .zip(expected)
-                .all(|(found, start)| found.starts_with(start));
+        let mut lines = found.iter().zip(expected);
+        let same = found.len() == expected.len() && lines.all(|(found, expected)| same_line(found, expected));
         if !same {
             let _ = writeln!(wrong, "{name}:\n  expected {expected:#?}\n  found {found:#?}");
         }
@@ -133,8 +140,59 @@ fn what_is_not_a_file_of_ours() {
         ("an open bracket", b"a: [1, 2".to_vec(), &["f.yaml:"]),
         ("two colons", b"a: b: c".to_vec(), &["f.yaml:1:"]),
         ("a tab", b"x:\n\ty: 1\n".to_vec(), &["f.yaml:2:2: tabs"]),
-        ("an alias of nothing", b"a: *nowhere".to_vec(), &["f.yaml:1:4: "]),
-        ("an alias of itself", b"a: &a {b: *a}".to_vec(), &["f.yaml:1:11: "]),
+    ]);
+    let no_anchor = "no anchor before this alias has its name: set one with `&`, or write the value out";
+    let tag = "the value is not what its tag (`!!`) says: correct it, or leave the tag out";
+    check_whole(vec![
+        (
+            "an alias of nothing",
+            b"a: *nowhere".to_vec(),
+            &[&format!("f.yaml:1:4: {no_anchor}")],
+        ),
+        (
+            "an alias before its anchor",
+            b"a: *b\nb: &b 1\n".to_vec(),
+            &[&format!("f.yaml:1:4: {no_anchor}")],
+        ),
+        ("a tag", b"a: !!int one".to_vec(), &[&format!("f.yaml:1:10: {tag}")]),
+        (
+            "a tag of truth",
+            b"a: !!bool maybe".to_vec(),
+            &[&format!("f.yaml:1:11: {tag}")],
+        ),
+    ]);
+}
+
+/// Nothing of ours refers to its own kind, so nothing can go round in a circle but YAML's own aliases.
+#[test]
+fn the_only_cycle_is_an_alias_of_itself() {
+    let never = "the alias stands within what it repeats, which would never end: write out what is meant here";
+    check_whole(vec![
+        (
+            "in a map",
+            b"a: &a {b: *a}".to_vec(),
+            &[&format!("f.yaml:1:11: {never}")],
+        ),
+        (
+            "in a list",
+            b"a:\n  - &a [*a]\n".to_vec(),
+            &[&format!("f.yaml:2:9: {never}")],
+        ),
+        (
+            "by way of another",
+            b"a: &a\n  b: &b\n    c: *a\n".to_vec(),
+            &[&format!("f.yaml:3:8: {never}")],
+        ),
+        (
+            "merged into itself",
+            b"a: &a\n  <<: *a\n".to_vec(),
+            &[&format!("f.yaml:2:7: {never}")],
+        ),
+        (
+            "in a platform",
+            platform("- name: us", "- &us\n      name: us\n      placement: *us"),
+            &[&format!("f.yaml:14:18: {never}")],
+        ),
     ]);
 }
 
@@ -148,25 +206,85 @@ fn what_would_exhaust_a_machine() {
     // Few nodes, but each alias is worth half a megabyte.
     let heavy = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(500_000), ["*a"; 1000].join(", "));
     let nested = (0..500).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n");
-    check(vec![
+    let aliases = format!("a: &a 1\nb: [{}]\n", ["*a"; 1001].join(", "));
+    let wide = format!("a: [{}]\n", "1, ".repeat(50_001));
+    let anchors = (0..45).fold(String::from("a: "), |text, n| text + &format!("&a{n} ["));
+    let anchors = format!("{anchors}{}{}\n", "1,".repeat(4000), "]".repeat(45));
+    let flow = format!("{}{}", "[".repeat(49), "]".repeat(49));
+    let large = "larger than 1048576 bytes, which is the most that is read: a cluster takes no larger object";
+    let deep = "lists and fields stand more than 48 deep in one another: nest them less";
+    check_whole(vec![
         (
             "a byte too many",
             vec![b'a'; MAX_BYTES + 1],
-            &["f.yaml:1:1: larger than 1048576 bytes"],
+            &[&format!("f.yaml:1:1: {large}")],
+        ),
+        ("50 MB", vec![b'a'; 50 << 20], &[&format!("f.yaml:1:1: {large}")]),
+        (
+            "brackets",
+            "[".repeat(10_000).into_bytes(),
+            &[&format!("f.yaml:1:49: {deep}")],
+        ),
+        ("closed brackets", flow.into_bytes(), &[&format!("f.yaml:1:49: {deep}")]),
+        (
+            "braces",
+            "{a: ".repeat(10_000).into_bytes(),
+            &[&format!("f.yaml:1:193: {deep}")],
         ),
         (
-            "50 MB",
-            vec![b'a'; 50 << 20],
-            &["f.yaml:1:1: larger than 1048576 bytes"],
+            "dashes",
+            "- ".repeat(10_000).into_bytes(),
+            &[&format!("f.yaml:1:97: {deep}")],
         ),
-        ("brackets", "[".repeat(10_000).into_bytes(), &["f.yaml:1:"]),
-        ("braces", "{a: ".repeat(10_000).into_bytes(), &["f.yaml:1:"]),
-        ("dashes", "- ".repeat(10_000).into_bytes(), &["f.yaml:1:"]),
-        ("maps in maps", nested.into_bytes(), &["f.yaml:"]),
-        ("anchors that explode", bomb.into_bytes(), &["f.yaml:"]),
-        ("anchors that weigh", heavy.into_bytes(), &["f.yaml:"]),
-        ("documents", "---\na: 1\n".repeat(100_000).into_bytes(), &["f.yaml:"]),
+        ("maps in maps", nested.into_bytes(), &[&format!("f.yaml:49:49: {deep}")]),
+        (
+            "anchors that explode",
+            bomb.into_bytes(),
+            &[
+                "f.yaml:5:20: the aliases up to here repeat more than 50,000 values: write the values out, or repeat fewer",
+            ],
+        ),
+        (
+            "anchors that weigh",
+            heavy.into_bytes(),
+            &["f.yaml:2:33: the file up to here has more than 4 MiB of text, aliases written out: repeat less of it"],
+        ),
+        (
+            "anchors in anchors",
+            anchors.into_bytes(),
+            &["f.yaml:1:4662: the file up to here has more than 100,000 values under anchors: set fewer anchors"],
+        ),
+        (
+            "aliases",
+            aliases.into_bytes(),
+            &["f.yaml:2:4005: the file up to here has more than 1,000 aliases: write the values out"],
+        ),
+        (
+            "values",
+            wide.into_bytes(),
+            &[
+                "f.yaml:1:149996: the file up to here has more than 50,000 values, aliases written out: split it, or repeat fewer",
+            ],
+        ),
+        (
+            "comments",
+            "#x\n".repeat(300_000).into_bytes(),
+            &[
+                "f.yaml:200000:1: the file up to here has more than 200,000 values and comments: split it, or write fewer",
+            ],
+        ),
+        (
+            "documents",
+            "---\na: 1\n".repeat(100_000).into_bytes(),
+            &["f.yaml:513:1: the file up to here has more than 256 documents: split it"],
+        ),
     ]);
+    let few = (0..200).fold(String::from("a: &a {x: 1}\n"), |text, n| text + &format!("b{n}: *a\n"));
+    let found = answer(few.as_bytes());
+    assert!(
+        found.iter().all(|line| line.contains("required")),
+        "many aliases of one anchor: {found:?}"
+    );
 }
 
 /// As large as a file may be, and everything in it wrong.
@@ -273,8 +391,8 @@ fn what_yaml_allows_and_what_it_means_here() {
             platform("weight: 35", "1: 35"),
             &["f.yaml:13:7: spec.regions[1].1: unknown field; known: "],
         ),
-        ("a key that is a list", platform("weight: 35", "[a]: 35"), &["f.yaml:13:7: "]),
-        ("a key that is nothing", platform("weight: 35", "~: 35"), &["f.yaml:13:7: "]),
+        ("a key that is a list", platform("weight: 35", "[a]: 35"), &["f.yaml:13:7: a field's name is text: found a list"]),
+        ("a key that is nothing", platform("weight: 35", "~: 35"), &["f.yaml:13:7: a field without a name: write one"]),
         (
             "a terminal's commands",
             platform("name: us", "name: \"\\e[2Jus\""),

@@ -168,6 +168,7 @@ fn each_vain_demand_is_found_where_it_is() {
         "a region must have the role",
         "no fault can be injected into a service that is run by others",
         "a region with edges must be left",
+        "drills reach pods of the platform's own cluster only",
     ]);
     for rule in AGAINST {
         assert!(said.contains(&rule.message), "no case asks in vain: {}", rule.message);
@@ -237,6 +238,131 @@ fn the_last_region_with_edges_is_never_lost() {
     assert_eq!(lost(&two, ["10s", "30s"]), 0, "one after the other");
     assert_eq!(lost(&two, ["10s", "29s"]), 1, "both at once, for a second");
     assert_eq!(lost(&one, ["10s", "30s"]), 1, "there is only one");
+}
+
+/// However it is said: every edge at once, and edges that together are all there are.
+#[test]
+fn the_last_edges_are_never_taken() {
+    let cinema = example("cinema.yaml").platform.spec;
+    let said = |faults: Value| {
+        let mut json = scenario();
+        json["faults"] = faults;
+        json["gates"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|gate| !gate.to_string().contains("lost"));
+        let found = validate_scenario(&serde_json::from_value(json).unwrap(), Some(&cinema));
+        let found = found
+            .iter()
+            .filter(|violation| violation.rule == "a region with edges must be left");
+        found.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let fault = |name: &str, after: &str, duration: &str, action: Value| json!({"name": name, "start": {"phase": "on", "after": after}, "duration": duration, "action": action});
+    let every = "a region with edges must be left: it takes every edge of every region; name a region, or let podKill have a count";
+    assert_eq!(
+        said(json!([
+            fault("a", "1s", "5s", json!({"networkPartition": {"role": "edge"}})),
+            fault("b", "10s", "0s", json!({"podKill": {"role": "edge"}})),
+            fault("c", "20s", "5s", json!({"podKill": {"role": "edge", "count": 2}})),
+            fault("d", "20s", "5s", json!({"podKill": {"role": "origin"}})),
+            fault(
+                "e",
+                "20s",
+                "5s",
+                json!({"networkDelay": {"role": "edge", "latencyMs": 5}})
+            ),
+        ])),
+        [
+            format!("spec.faults[0].action.networkPartition.role: {every}"),
+            format!("spec.faults[1].action.podKill.role: {every}"),
+        ]
+    );
+    let together = |last: &str| {
+        said(json!([
+            fault("a", "1s", "10s", json!({"regionLoss": {"region": "eu"}})),
+            fault(
+                "b",
+                "1s",
+                "10s",
+                json!({"networkPartition": {"role": "edge", "region": "us"}})
+            ),
+            fault("c", last, "0s", json!({"podKill": {"role": "edge", "region": "apac"}})),
+        ]))
+    };
+    assert_eq!(together("11s"), Vec::<String>::new(), "the others are back");
+    assert_eq!(
+        together("10s"),
+        [
+            "spec.faults[2].action.podKill.region: a region with edges must be left: the loss of `apac` would leave no region \
+          with edges"
+        ]
+    );
+}
+
+/// A drill talks to the platform's own cluster: pods of another are not there for it.
+#[test]
+fn what_runs_in_another_cluster_is_out_of_reach() {
+    let mut cinema = example("cinema.yaml").platform.spec;
+    cinema.regions[1].cluster = serde_json::from_value(json!({"kubeconfigSecretRef": {"name": "us-cluster"}})).unwrap();
+    let said = |platform: &StreamingPlatformSpec, action: Value| {
+        let mut json = scenario();
+        json["faults"][1]["action"] = action;
+        let found = validate_scenario(&serde_json::from_value(json).unwrap(), Some(platform));
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let rule = "drills reach pods of the platform's own cluster only";
+    for (action, field) in [
+        (json!({"regionLoss": {"region": "us"}}), "regionLoss"),
+        (
+            json!({"podKill": {"role": "edge", "region": "us", "count": 1}}),
+            "podKill",
+        ),
+        (
+            json!({"networkDelay": {"role": "edge", "region": "us", "latencyMs": 5}}),
+            "networkDelay",
+        ),
+        (
+            json!({"networkPartition": {"role": "origin", "region": "us"}}),
+            "networkPartition",
+        ),
+        (json!({"cacheFlush": {"role": "shield", "region": "us"}}), "cacheFlush"),
+    ] {
+        assert_eq!(
+            said(&cinema, action),
+            [format!(
+                "spec.faults[1].action.{field}.region: {rule}: `us` runs in a cluster of its own"
+            )]
+        );
+    }
+    let flush = json!({"cacheFlush": {"role": "edge"}});
+    let slow = json!({"serviceBrownOut": {"service": "licence", "latencyMs": 10}});
+    for action in [
+        &flush,
+        &slow,
+        &json!({"podKill": {"role": "edge", "region": "apac", "count": 1}}),
+    ] {
+        assert_eq!(
+            said(&cinema, action.clone()),
+            Vec::<String>::new(),
+            "some of them are here"
+        );
+    }
+    let everywhere = cinema.regions[1].cluster.clone();
+    for region in cinema.regions.iter_mut().skip(2) {
+        region.cluster.clone_from(&everywhere);
+    }
+    let eu = &mut cinema.regions[0].roles;
+    eu.retain(|role| !matches!(role, Role::Edge | Role::Services));
+    let last = |action: &Value| said(&cinema, action.clone()).pop().unwrap();
+    let of = |role: &str| format!("{rule}: every region with the role {role} runs in a cluster of its own");
+    assert_eq!(
+        last(&flush),
+        format!("spec.faults[1].action.cacheFlush.role: {}", of("edge"))
+    );
+    assert_eq!(
+        last(&slow),
+        format!("spec.faults[1].action.serviceBrownOut.service: {}", of("services"))
+    );
 }
 
 #[test]

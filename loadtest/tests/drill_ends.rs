@@ -98,3 +98,25 @@ async fn without_a_steady_state_there_is_an_inconclusive_verdict() {
         "{verdict:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_may_still_be_there_outweighs_reports_that_cannot_be_written() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    for (lets_go, code) in [(false, exit::NOT_UNDONE), (true, exit::INFRASTRUCTURE)] {
+        let dir = tempfile::tempdir().unwrap();
+        let stub = Stub::start(Behaviour { lets_go, ..WELL }).await;
+        let running = drill::run(drill(&stub, dir.path()), CancellationToken::new());
+        let in_the_way = async {
+            while !dir.path().join("journal.jsonl").exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            // A folder has the name of a report.
+            std::fs::create_dir(dir.path().join("junit.xml")).unwrap();
+        };
+        let (ended, ()) = timeout(Duration::from_secs(60), async { tokio::join!(running, in_the_way) })
+            .await
+            .unwrap();
+        let said = ended.map_or_else(|error| error.exit_code(), |verdict| verdict.exit_code());
+        assert_eq!(said, code, "the fault goes: {lets_go}");
+    }
+}

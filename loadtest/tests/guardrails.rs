@@ -6,6 +6,8 @@ mod drill_support;
 use std::{path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use drill_support::{ONE_AT_A_TIME, Stub, WELL, drill};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::DeleteParams};
 use serde_json::json;
 use showrunner_loadtest::{
     drill::{self, Drill, DrillError},
@@ -166,6 +168,49 @@ async fn too_large_a_share_of_a_role_is_not_touched() {
     assert!(!stub.deleted.load(Ordering::Relaxed), "nothing was injected");
     let verdict = run(with(50)).await.unwrap();
     assert!(verdict.exit_code() != exit::GUARDRAIL, "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_shrinks_ends_a_fault_that_holds_too_much_of_it() {
+    let (dir, stub) = (tempfile::tempdir().unwrap(), Stub::start(WELL).await);
+    let mut drill = drill(&stub, dir.path());
+    drill.scenario.guardrails.max_pod_percent = 50;
+    drill.scenario.audience.phases[0].duration = "50s".parse().unwrap();
+    drill.scenario.faults[0].duration = "45s".parse().unwrap();
+    let pods: Api<Pod> = Api::namespaced(stub.client(), "cinema");
+    let shrinks = async {
+        injected(dir.path()).await;
+        pods.delete("cinema-us-edge-0", &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
+    };
+    let said = "maxPodPercent: 1 of 1 running edge pods would be touched at a time, at most 50 % may";
+    let (_, ()) = tokio::join!(stopped(drill, said), shrinks);
+    assert!(stub.deleted.load(Ordering::Relaxed), "the fault was taken back");
+}
+
+/// By number, and far below what the autoscaler may add: only a look at the pods shows that it is all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_region_is_not_killed_edge_by_edge_either() {
+    let (dir, stub) = (tempfile::tempdir().unwrap(), Stub::start(WELL).await);
+    let with = |run: &str| {
+        let mut drill = drill(&stub, dir.path());
+        let some = json!({"podKill": {"role": "edge", "region": "eu", "count": 1}});
+        drill.scenario.faults[0].action = serde_json::from_value(some).unwrap();
+        drill.run = run.to_owned();
+        drill
+    };
+    stub.ready("us", 0).await;
+    stopped(
+        with("lost-1"),
+        "guardrail at fault `lose-eu`: no region but eu has a ready edge",
+    )
+    .await;
+    assert!(!stub.deleted.load(Ordering::Relaxed), "nothing was injected");
+    stub.ready("us", 1).await;
+    let verdict = run(with("lost-2")).await.unwrap();
+    assert!(verdict.undone && verdict.exit_code() != exit::GUARDRAIL, "{verdict:?}");
+    assert!(stub.deleted.load(Ordering::Relaxed), "it was injected, and taken back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,7 +165,7 @@ fn by_cluster(
         .collect()
 }
 
-/// Services of a cluster that have load balancers, or may have.
+/// Services of a cluster that have load balancers.
 fn public(platform: &ValidatedPlatform, cluster: Option<&RemoteCluster>) -> BTreeSet<String> {
     let name = platform.name.as_str();
     let mut services = BTreeSet::new();
@@ -173,6 +173,8 @@ fn public(platform: &ValidatedPlatform, cluster: Option<&RemoteCluster>) -> BTre
         for &role in &region.roles {
             match role {
                 Role::Encoder => {}
+                // What only their own cluster reaches has an address no longer, though one may be on record.
+                Role::Origin | Role::Shield if !platform.spans_clusters() => {}
                 Role::Origin => services.extend(platform.origin_services(region)),
                 Role::Shield | Role::Edge => {
                     services.insert(platform.regional(&region.name, role));
@@ -234,11 +236,53 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::{Value, json};
 
-    use super::ingress;
+    use super::*;
+    use crate::{fixtures::cinema_resource, validate::validate};
 
     fn read(list: &Value) -> Option<String> {
         let service = json!({ "metadata": {}, "status": { "loadBalancer": { "ingress": list } } });
         ingress(&serde_json::from_value(service).unwrap())
+    }
+
+    /// What is known of `north`'s cluster where it was in another than `south` until now, if nothing is seen there.
+    fn known(clusters: [Option<&str>; 2]) -> Vec<String> {
+        let mut platform = cinema_resource();
+        platform.spec.regions.truncate(2);
+        platform.spec.resilience.regions_to_lose = 0;
+        platform.spec.interconnect.source_ranges = vec!["10.0.0.0/8".into()];
+        for (region, cluster) in platform.spec.regions.iter_mut().zip(clusters) {
+            let reference = |name| json!({ "kubeconfigSecretRef": { "name": name }, "namespace": "away" });
+            region.cluster = cluster.map(|name| serde_json::from_value(reference(name)).unwrap());
+        }
+        let platform = validate(&platform).unwrap();
+        let cluster = platform.regions[0].cluster.clone().unwrap();
+        let before =
+            ["cinema-north-edge", "cinema-north-origin-0", "cinema-north-shield"].map(|service| ClusterAddress {
+                service: service.to_owned(),
+                address: "192.0.2.1".to_owned(),
+            });
+        let recorded = [ClusterStatus {
+            addresses: before.into(),
+            ..cluster.status()
+        }];
+        let observed = Observed {
+            now: jiff::Timestamp::UNIX_EPOCH,
+            live: Live::default(),
+            elsewhere: BTreeMap::new(),
+            pods: Vec::new(),
+            premieres: Vec::new(),
+            conditions: Vec::new(),
+        };
+        let addresses = Addresses::read(&platform, &observed, &recorded).record(&cluster);
+        addresses.into_iter().map(|address| address.service).collect()
+    }
+
+    #[test]
+    fn an_address_is_known_for_as_long_as_others_go_by_it() {
+        let all = ["cinema-north-edge", "cinema-north-origin-0", "cinema-north-shield"];
+        assert_eq!(known([Some("far"), None]), all);
+        assert_eq!(known([Some("far"), Some("further")]), all);
+        assert_eq!(known([Some("far"), Some("far")]), all[..1]);
     }
 
     #[test]

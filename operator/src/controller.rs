@@ -56,11 +56,21 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
     let settings = controller::Config::default()
         .debounce(options.debounce)
         .concurrency(options.concurrency);
-    // A task of its own: it goes with this one, however that ends.
-    let _drills = options.finish_drills.then(|| {
+    // A task of its own: it goes with this one, however that ends, and what it panics of is not lost.
+    let drills = options.finish_drills.then(|| {
         let finishing = drills::run(client.clone(), options.clone(), stop.clone());
         AbortOnDropHandle::new(tokio::spawn(finishing.in_current_span()))
     });
+    let drills = async {
+        if let Some(drills) = drills {
+            joined(drills).await;
+            if !stop.is_cancelled() {
+                return;
+            }
+        }
+        // What is under way for platforms is finished all the same.
+        future::pending::<()>().await;
+    };
     let context = Arc::new(Context::new(client.clone(), options.clone()));
     let cancelled = stop.clone();
     info!(namespace = namespace.unwrap_or("all"), "operator starts");
@@ -98,7 +108,7 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         )
         .boxed(),
     ]);
-    applier(
+    let platforms = applier(
         |platform, context| Box::pin(look(platform, context)),
         |platform, error, context| on_error(&platform, error, &context),
         context,
@@ -113,8 +123,11 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         // An event of an object that is gone meanwhile.
         Err(ControllerError::ObjectNotFound(platform)) => debug!(%platform, "platform is gone"),
         Err(error) => warn!(%error, "queue"),
-    })
-    .await;
+    });
+    tokio::select! {
+        () = platforms => {}
+        () = drills => {}
+    }
 
     info!("operator stops");
     if stop.is_cancelled() { Ok(()) } else { Err(Error::Ended) }
@@ -122,7 +135,15 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
 
 /// One look, as a task of its own: looks at several platforms share the processors.
 async fn look(platform: Arc<StreamingPlatform>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    match AbortOnDropHandle::new(tokio::spawn(reconcile(platform, context).in_current_span())).await {
+    joined(AbortOnDropHandle::new(tokio::spawn(
+        reconcile(platform, context).in_current_span(),
+    )))
+    .await
+}
+
+/// What a task gives; it panics here if it did there.
+async fn joined<T>(task: AbortOnDropHandle<T>) -> T {
+    match task.await {
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

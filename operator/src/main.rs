@@ -34,15 +34,18 @@ struct Command {
     /// Namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
-    /// Name of this instance.
-    #[arg(long, env = "POD_NAME", default_value = "showrunner-operator")]
-    identity: String,
+    /// Name of this instance, which no other may have; one drawn by chance where absent.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
     /// Milliseconds between looks at a platform that has an audience.
     #[arg(long, default_value_t = 2500)]
     busy_interval_ms: u64,
     /// Milliseconds between looks at a platform that has none.
     #[arg(long, default_value_t = 10_000)]
     idle_interval_ms: u64,
+    /// Platforms looked at concurrently: so many may wait for a cluster that hangs before others wait for them.
+    #[arg(long, default_value_t = OperatorOptions::default().concurrency, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
 }
 
 #[derive(Subcommand)]
@@ -90,17 +93,21 @@ async fn operate(command: Command) -> Result<(), Box<dyn std::error::Error>> {
         None => Config::infer().await?,
     };
     let client = Client::try_from(config)?;
+    // Of two with one name each would take the Lease for its own.
+    let by_chance = || format!("showrunner-operator-{:08x}", fastrand::u32(..));
+    let identity = command.identity.unwrap_or_else(by_chance);
     let options = OperatorOptions {
         namespace: command.namespace,
         busy_interval: Duration::from_millis(command.busy_interval_ms.max(100)),
         idle_interval: Duration::from_millis(command.idle_interval_ms.max(100)),
-        instance: Some(command.identity.clone()),
+        instance: Some(identity.clone()),
+        concurrency: command.concurrency,
         ..OperatorOptions::default()
     };
     let stop = CancellationToken::new();
     cancel_on_signal(&stop)?;
     if command.leader_election {
-        leader::run_elected(client, options, &command.lease_namespace, &command.identity, stop).await?;
+        leader::run_elected(client, options, &command.lease_namespace, &identity, stop).await?;
     } else {
         run(client, options, stop).await?;
     }

@@ -22,7 +22,8 @@ pub struct OperatorOptions {
     pub cluster_deadline: Duration,
     /// How long changes are gathered before a platform is looked at.
     pub debounce: Duration,
-    /// Platforms looked at concurrently.
+    /// Platforms looked at concurrently. A look waits for API servers most of its time, and at one that hangs for as long as
+    /// the deadlines allow: so many platforms may hang before others wait for them.
     pub concurrency: u16,
     /// Name of this instance in events; the host's name where absent.
     pub instance: Option<String>,
@@ -44,7 +45,7 @@ impl Default for OperatorOptions {
             request_deadline: Duration::from_secs(10),
             cluster_deadline: Duration::from_secs(2),
             debounce: Duration::from_millis(200),
-            concurrency: 4,
+            concurrency: 64,
             instance: None,
             finish_drills: true,
             clock: Clock::System,

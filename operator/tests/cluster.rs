@@ -109,6 +109,81 @@ async fn what_others_change_is_put_right() {
     assert!(services.get_opt("cinema-south-edge").await.unwrap().is_some());
 }
 
+/// What is merged by key may have items of others; what has one owner as a whole is taken from us by whoever adds to it.
+#[tokio::test]
+async fn what_others_add_is_put_right_where_it_takes_something_from_us() {
+    let cluster = Cluster::with_cinema().await;
+    cluster.settle().await;
+    let taken = [
+        ("/api/v1/services/cinema-north-edge", "/spec/selector/x", json!("y")),
+        (
+            "/apis/networking.k8s.io/v1/networkpolicies/cinema-origin",
+            "/spec/ingress/-",
+            json!({}),
+        ),
+        (
+            "/apis/networking.k8s.io/v1/networkpolicies/cinema-origin",
+            "/spec/podSelector/matchLabels/x",
+            json!("y"),
+        ),
+        (
+            "/apis/apps/v1/deployments/cinema-north-edge",
+            "/spec/template/spec/containers/0/args/-",
+            json!("-x"),
+        ),
+        (
+            "/apis/autoscaling/v2/horizontalpodautoscalers/cinema-north-edge",
+            "/spec/metrics/-",
+            json!({ "type": "Resource", "resource": { "name": "memory", "target": { "type": "Utilization", "averageUtilization": 1 } } }),
+        ),
+        (
+            "/apis/policy/v1/poddisruptionbudgets/cinema-north-edge",
+            "/spec/selector/matchLabels/x",
+            json!("y"),
+        ),
+    ];
+    for (path, place, value) in taken {
+        let before = cluster.get(path).await;
+        let with = cluster.add(path, place, &value).await;
+        assert_ne!(with["spec"], before["spec"], "{path} {place}");
+        cluster.look().await.unwrap();
+        assert_eq!(cluster.get(path).await["spec"], before["spec"], "{path} {place}");
+    }
+    let left_alone = [
+        ("/api/v1/services/cinema-north-edge", "/metadata/labels/x", json!("y")),
+        (
+            "/api/v1/services/cinema-north-edge",
+            "/spec/externalTrafficPolicy",
+            json!("Local"),
+        ),
+        (
+            "/api/v1/services/cinema-north-edge",
+            "/spec/ports/-",
+            json!({ "name": "x", "port": 9, "protocol": "TCP" }),
+        ),
+        (
+            "/apis/apps/v1/deployments/cinema-north-edge",
+            "/spec/template/spec/containers/-",
+            json!({ "name": "sidecar", "image": "x" }),
+        ),
+        (
+            "/apis/apps/v1/deployments/cinema-north-edge",
+            "/spec/template/spec/containers/0/env/-",
+            json!({ "name": "X", "value": "y" }),
+        ),
+        (
+            "/apis/apps/v1/deployments/cinema-north-edge",
+            "/spec/template/spec/topologySpreadConstraints/-",
+            json!({ "maxSkew": 5, "topologyKey": "x", "whenUnsatisfiable": "ScheduleAnyway" }),
+        ),
+    ];
+    for (path, place, value) in left_alone {
+        let with = cluster.add(path, place, &value).await;
+        cluster.look().await.unwrap();
+        assert_eq!(cluster.get(path).await, with, "{path} {place}");
+    }
+}
+
 #[tokio::test]
 async fn the_autoscaler_has_its_replicas_to_itself() {
     let cluster = Cluster::with_cinema().await;

@@ -12,12 +12,12 @@ use std::{
 use kube::ResourceExt;
 use showrunner_crds::{platform::StreamingPlatform, rules::patched, scenario::Scenario};
 use showrunner_loadtest::{
-    drill::{self, Drill, Live},
+    drill::{self, Drill, Folder, Live},
     fault::UNDO_WITHIN,
     guardrail::{Place, Terms, preflight},
-    judge::Verdict,
+    judge::{Verdict, exit},
     observe::Subject,
-    plan::{self, PlanError, Timeline},
+    plan::{self, Timeline},
     report,
 };
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     }
     let stop = stop_token()?;
     let run = run_name(&scenario);
-    let dir = folder(&args, &run)?;
+    let (dir, _folder) = folder(&args, &run)?;
     let live = greet(&scenario, &file.platform, &timeline);
     live.update(|s| s.phase = "starting the sandbox".into());
     let stage = Stage::raise(&file, None, timeline.seed, args.control_plane).await?;
@@ -75,10 +75,7 @@ pub(crate) async fn run(args: DrillArgs) -> Result<u8, Failure> {
     live.update(|s| s.phase = "ending every process".into());
     let struck = stage.strike().await;
     live.done();
-    let verdict = outcome?;
-    tell(&verdict, &dir)?;
-    struck?;
-    Ok(verdict.exit_code())
+    end(outcome, struck, &dir)
 }
 
 /// The plan of the drill.
@@ -88,28 +85,21 @@ fn timeline(
     platform: &StreamingPlatform,
     terms: &Terms,
 ) -> Result<Timeline, Failure> {
-    let invalid = |e: PlanError| Failure::invalid(format!("{}: {e}", args.scenario.display()));
-    let timeline = plan::plan(&scenario.spec, &platform.spec, args.seed).map_err(invalid)?;
-    preflight::fits(&timeline, &scenario.spec, &platform.spec, terms).map_err(invalid)?;
+    let (timeline, mut mistakes) = plan::draft(&scenario.spec, &platform.spec, args.seed);
+    mistakes.extend(preflight::misfits(&timeline, &scenario.spec, &platform.spec, terms));
+    let mistakes = mistakes.into_iter();
+    input::right(
+        &args.scenario,
+        mistakes.map(|mistake| (mistake.path, mistake.problem.to_string())),
+    )?;
     Ok(timeline)
 }
 
-/// The folder of the run, without what an earlier run has left in it.
-fn folder(args: &DrillArgs, run: &str) -> Result<PathBuf, Failure> {
+/// The folder of the run, and the right to write into it.
+fn folder(args: &DrillArgs, run: &str) -> Result<(PathBuf, Folder), Failure> {
     let dir = args.out.clone().unwrap_or_else(|| Path::new("target/drills").join(run));
-    std::fs::create_dir_all(&dir).map_err(|e| Failure::infrastructure(format!("{}: {e}", dir.display())))?;
-    for stale in drill::FILES {
-        match std::fs::remove_file(dir.join(stale)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::infrastructure(format!(
-                    "{}: {error}",
-                    dir.join(stale).display()
-                )));
-            }
-            _ => {}
-        }
-    }
-    Ok(dir)
+    let folder = Folder::claim(&dir).map_err(|error| Failure::with_code(error.to_string(), error.exit_code()))?;
+    Ok((dir, folder))
 }
 
 fn greet(scenario: &Scenario, platform: &StreamingPlatform, timeline: &Timeline) -> Arc<Live> {
@@ -131,6 +121,21 @@ async fn perform(
 ) -> Result<Verdict, Failure> {
     let outcome = Box::pin(drill::run_on(drill, stop, broken)).await;
     outcome.map_err(|error| Failure::with_code(error.to_string(), error.exit_code()))
+}
+
+/// Tells the verdict and gives the exit code. `after` is how the rest went: that a fault may still be there outweighs it.
+fn end(outcome: Result<Verdict, Failure>, after: Result<(), Failure>, dir: &Path) -> Result<u8, Failure> {
+    let verdict = match (outcome, &after) {
+        (Ok(verdict), _) => verdict,
+        (Err(failure), Ok(())) => return Err(failure),
+        (Err(failure), Err(also)) => return Err(failure.and(also)),
+    };
+    let code = verdict.exit_code();
+    match tell(&verdict, dir).and(after) {
+        Ok(()) => Ok(code),
+        Err(failure) if code == exit::NOT_UNDONE => Err(failure.coded(code)),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn tell(verdict: &Verdict, dir: &Path) -> Result<(), Failure> {
@@ -174,7 +179,49 @@ fn keep_logs(root: &Path, to: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::named;
+    use std::process::ExitCode;
+
+    use showrunner_loadtest::{evidence::RunEnd, judge::Outcome};
+
+    use super::*;
+    use crate::failure::report;
+
+    fn verdict(undone: bool) -> Verdict {
+        Verdict {
+            run: "smoke-1".into(),
+            scenario: "smoke".into(),
+            title: "Smoke".into(),
+            platform: "cinema".into(),
+            seed: 1,
+            outcome: Outcome::Pass,
+            ended: RunEnd::Completed,
+            undone,
+            doubts: Vec::new(),
+            gates: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_fault_that_may_still_be_there_outweighs_what_fails_after_it() {
+        let ended = |undone, failed: bool| {
+            let after = if failed {
+                Err(Failure::infrastructure("the operator died"))
+            } else {
+                Ok(())
+            };
+            format!("{:?}", report(end(Ok(verdict(undone)), after, Path::new("out"))))
+        };
+        let code = |code: u8| format!("{:?}", ExitCode::from(code));
+        assert_eq!(ended(true, false), code(exit::PASS));
+        assert_eq!(ended(true, true), code(exit::INFRASTRUCTURE));
+        assert_eq!(ended(false, true), code(exit::NOT_UNDONE));
+        let neither = Failure::with_code("still there", exit::NOT_UNDONE);
+        let also = Err(Failure::infrastructure("the operator died"));
+        assert_eq!(
+            format!("{:?}", report(end(Err(neither), also, Path::new("out")))),
+            code(exit::NOT_UNDONE)
+        );
+    }
 
     #[test]
     fn the_name_of_a_run_fits_a_label() {

@@ -15,6 +15,7 @@ mod url;
 use std::{collections::BTreeSet, fmt};
 
 pub use premiere::RULES as PREMIERE;
+pub(crate) use scenario::against;
 pub use scenario::{AGAINST, Against, PatchError, SCENARIO, patched, validate_scenario};
 
 use crate::{

@@ -1,7 +1,10 @@
 //! Names: of the platform, because it begins the name of everything; of services, because they share that space.
 
-use super::{Cluster::Cel, Rule, each, unless};
-use crate::platform::{Role, StreamingPlatform};
+use super::{Broken, Cluster::Cel, Rule, each, unless};
+use crate::{
+    platform::{Role, StreamingPlatform},
+    source::shown,
+};
 
 /// Longest name of a StatefulSet: its pods carry the label `controller-revision-hash: <name>-<10 characters>`, and a
 /// label's value has at most 63.
@@ -12,7 +15,17 @@ pub(super) const RULES: &[Rule<StreamingPlatform>] = &[
         at: "",
         cluster: Cel("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')"),
         message: "the name must be a DNS label that begins with a letter: it begins the names of Services",
-        check: |platform| unless(is_label(name(platform)), "metadata.name"),
+        check: |platform| {
+            let name = name(platform);
+            if is_label(name) {
+                return vec![];
+            }
+            vec![Broken {
+                // Nothing else was looked at, so nothing else that is wrong hides it.
+                reads: Some("metadata.name".into()),
+                ..Broken::because("metadata.name", format!("found `{}`", shown(name)))
+            }]
+        },
     },
     Rule {
         at: "",

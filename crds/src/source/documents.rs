@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use super::{
     MAX_BYTES,
     diagnostics::{Diagnostics, Finding, Place},
+    metadata,
     names::{shown, suggest},
+    patch,
     schema::{self, Checked},
     tree::{self, Kind, Node},
 };
@@ -20,7 +22,7 @@ use crate::{
     drill::Drill,
     platform::{StreamingPlatform, StreamingPlatformSpec},
     premiere::Premiere,
-    rules::{Violation, validate_platform, validate_premiere, validate_scenario},
+    rules::{Violation, against, validate_platform, validate_premiere, validate_scenario},
     scenario::Scenario,
 };
 
@@ -154,6 +156,19 @@ pub fn read_scenario(
     })
 }
 
+/// Mistakes that were found otherwise in a file that was read, each a path such as `spec.faults[1].action` and what is wrong
+/// there: at their places in the file's first document.
+pub fn locate(file: &str, text: impl AsRef<[u8]>, mistakes: impl IntoIterator<Item = (String, String)>) -> Diagnostics {
+    let text = String::from_utf8_lossy(text.as_ref());
+    let nodes = tree::parse(&text).unwrap_or_default();
+    let place = |path: &str| nodes.first().map_or_else(Place::default, |node| node.locate(path));
+    let findings = mistakes
+        .into_iter()
+        .map(|(path, message)| Finding::new(place(&path), path, message))
+        .collect();
+    Diagnostics::new(file, &text, findings, 0)
+}
+
 /// A document, where it stands, and which parts of it were not to be read.
 struct Read {
     document: Document,
@@ -234,28 +249,56 @@ impl<'a> Reader<'a> {
             "StreamingPlatform" => self.typed(
                 node,
                 schema,
-                |object: &StreamingPlatform, _| validate_platform(object),
+                |object: &StreamingPlatform| validate_platform(object),
                 |object| Document::Platform(Box::new(object)),
             ),
             "Premiere" => self.typed(
                 node,
                 schema,
-                |object: &Premiere, _| validate_premiere(&object.spec),
+                |object: &Premiere| validate_premiere(&object.spec),
                 |object| Document::Premiere(Box::new(object)),
             ),
-            "Scenario" => self.typed(
-                node,
-                schema,
-                |object: &Scenario, platform| validate_scenario(&object.spec, platform),
-                |object| Document::Scenario(Box::new(object)),
-            ),
+            "Scenario" => self.scenario(node, schema),
             _ => self.typed(
                 node,
                 schema,
-                |_: &Drill, _| vec![],
+                |_: &Drill| vec![],
                 |object| Document::Drill(Box::new(object)),
             ),
         }
+    }
+
+    fn scenario(&mut self, node: Node, schema: &Value) {
+        let before = self.findings.len();
+        let of_platform = SCHEMAS
+            .get("StreamingPlatform")
+            .map_or(&Value::Null, |schema| &schema["properties"]["spec"]);
+        let patched = self
+            .platform
+            .map(|platform| patch::patched(platform, &node, of_platform));
+        let platform = patched.as_ref().and_then(|patched| patched.platform.as_ref());
+        self.typed(
+            node,
+            schema,
+            |object: &Scenario| {
+                let mut found = validate_scenario(&object.spec, None);
+                found.extend(
+                    platform
+                        .into_iter()
+                        .flat_map(|platform| against(&object.spec, platform)),
+                );
+                found
+            },
+            |object| Document::Scenario(Box::new(object)),
+        );
+        let Some(patched) = patched else { return };
+        let refused: BTreeSet<String> = self.findings[before..].iter().map(|found| found.path.clone()).collect();
+        let fresh = patched
+            .findings
+            .into_iter()
+            .filter(|found| !refused.contains(&found.path));
+        self.findings.extend(fresh);
+        self.unsaid += patched.unsaid;
     }
 
     /// The kind, if it is one of ours. Another version is a mistake; the rest is looked at all the same.
@@ -292,21 +335,19 @@ impl<'a> Reader<'a> {
         &mut self,
         node: Node,
         schema: &Value,
-        rules: impl Fn(&T, Option<&StreamingPlatformSpec>) -> Vec<Violation>,
+        rules: impl Fn(&T) -> Vec<Violation>,
         wrap: impl Fn(T) -> Document,
     ) {
         let before = self.findings.len();
         let Checked { value, mended, unsaid } = schema::check(&node, schema, "", &mut self.findings);
-        self.unsaid += unsaid;
+        let mut mistakes = metadata::mistakes(&node);
+        self.findings.extend(mistakes.by_ref().take(schema::SAID));
+        self.unsaid += unsaid + mistakes.count();
         match serde_json::from_value::<T>(value) {
             Ok(object) => {
                 let refused: BTreeSet<String> =
                     self.findings[before..].iter().map(|found| found.path.clone()).collect();
-                for violation in rules(&object, self.platform) {
-                    // What the schema refuses is not refused a second time for what it therefore is not.
-                    if refused.contains(&violation.path) || touches(&mended, &violation.scope) {
-                        continue;
-                    }
+                for violation in said(rules(&object), &refused, &mended) {
                     self.findings.push(Finding::new(
                         node.locate(&violation.path),
                         violation.path,
@@ -347,9 +388,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The broken rules that are worth saying: what the schema refuses is not refused a second time for what it therefore is not.
+pub(super) fn said(
+    violations: impl IntoIterator<Item = Violation>,
+    refused: &BTreeSet<String>,
+    mended: &[String],
+) -> impl Iterator<Item = Violation> {
+    let violations = violations.into_iter();
+    violations.filter(|violation| !refused.contains(&violation.path) && !touches(mended, &violation.scope))
+}
+
 /// Whether a part of a document is, holds, or belongs to something that was put in place of what could not be read. `[]` in
 /// the part stands for every item.
-fn touches(mended: &[String], part: &str) -> bool {
+pub(super) fn touches(mended: &[String], part: &str) -> bool {
     let within = |inner: &str, outer: &str| {
         inner
             .strip_prefix(outer)

@@ -9,14 +9,17 @@
 
 mod diagnostics;
 mod documents;
+mod limits;
 mod mend;
+mod metadata;
 mod names;
+mod patch;
 mod schema;
 mod tree;
 
 pub use diagnostics::{Diagnostics, Finding};
 pub use documents::{
-    Document, PlatformFile, read_documents, read_platform_file, read_platform_file_with, read_scenario,
+    Document, PlatformFile, locate, read_documents, read_platform_file, read_platform_file_with, read_scenario,
 };
 pub(crate) use names::{shown, suggest};
 

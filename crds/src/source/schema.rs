@@ -14,7 +14,7 @@ use super::{
 use crate::duration::{self, GoDuration};
 
 /// Mistakes that are put into words. What comes after them is counted: words take time, and nobody reads as many.
-const SAID: usize = 1000;
+pub(super) const SAID: usize = 1000;
 
 /// What a tree comes to.
 pub(super) struct Checked {
@@ -378,7 +378,7 @@ pub(super) fn describe(kind: &Kind) -> String {
     }
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     let name = shown(name);
     if path.is_empty() {
         name

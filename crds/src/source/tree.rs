@@ -10,8 +10,8 @@ use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use super::{
-    MAX_BYTES,
     diagnostics::{Finding, Place},
+    limits,
 };
 
 /// A value and its place.
@@ -43,20 +43,24 @@ pub(super) struct Entry {
 
 /// Reads every document of a text. What is not YAML is one finding; empty documents are left out.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Finding> {
-    // Far above what a platform needs, far below what hurts: an alias bomb or a tower of brackets ends here. Nodes and
-    // bytes count as often as aliases repeat them.
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: 48,
-            max_nodes: 50_000,
-            max_events: 200_000,
-            max_aliases: 1000,
-            max_documents: 256,
-            max_total_scalar_bytes: 4 * MAX_BYTES,
-            max_recorded_anchor_bytes: 4 * MAX_BYTES,
-            max_recorded_anchor_events: 100_000,
+            max_depth: limits::DEPTH,
+            flow_nesting_limit: limits::DEPTH,
+            max_nodes: limits::NODES,
+            max_events: limits::EVENTS,
+            max_aliases: limits::ALIASES,
+            max_documents: limits::DOCUMENTS,
+            max_total_scalar_bytes: limits::TEXT_MIB << 20,
+            max_recorded_anchor_bytes: limits::TEXT_MIB << 20,
+            max_recorded_anchor_events: limits::ANCHORED,
+            // Few anchors may have many aliases: what those repeat is bounded.
+            enforce_alias_anchor_ratio: false,
         },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 50_000 },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: limits::REPEATED,
+            max_replay_stack_depth: limits::DEPTH,
+        },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         // Refused where the schema is, beside every other mistake.
@@ -64,16 +68,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Finding> {
         with_snippet: false,
     };
     let documents = serde_saphyr::from_multiple_with_options::<Spanned<Raw>>(text, options).map_err(|error| {
-        let error = error.without_snippet();
-        let message = error.to_string();
-        // The place is stated once, in front.
-        let message = message
-            .split(" at line ")
-            .next()
-            .unwrap_or(&message)
-            .trim_end_matches([',', ':'])
-            .to_owned();
-        Finding::new(error.location().map(Place::from).unwrap_or_default(), "", message)
+        let place = error.location().map(Place::from).unwrap_or_default();
+        Finding::new(place, "", limits::words(&error))
     })?;
     Ok(documents.into_iter().map(Node::from).collect())
 }
@@ -97,6 +93,11 @@ impl Node {
 
     /// Where a path such as `spec.regions[1].weight` stands, or as much of it as there is.
     pub(super) fn locate(&self, path: &str) -> Place {
+        self.follow(path).0
+    }
+
+    /// The same, and whether all of the path is there.
+    pub(super) fn follow(&self, path: &str) -> (Place, bool) {
         let (mut node, mut place) = (self, self.place);
         for step in path
             .split(['.', '['])
@@ -106,7 +107,7 @@ impl Node {
             let (next, at) = match &node.kind {
                 Kind::List(items) => match step.parse().ok().and_then(|index: usize| items.get(index)) {
                     Some(item) => (item, item.place),
-                    None => break,
+                    None => return (place, false),
                 },
                 _ => match node.get(step) {
                     // A field with a text or a number is known by that; one with more, by its name.
@@ -114,12 +115,12 @@ impl Node {
                         (&entry.value, entry.place)
                     }
                     Some(entry) => (&entry.value, entry.value.place),
-                    None => break,
+                    None => return (place, false),
                 },
             };
             (node, place) = (next, at);
         }
-        place
+        (place, true)
     }
 
     /// The same without places. Of a key that is stated twice the last counts.

@@ -29,7 +29,7 @@ const GOOSE: &str = "goose.json";
 const GOOSE_HTML: &str = "goose.html";
 
 /// Every file of a run, in its folder.
-pub const FILES: [&str; 8] = [EVIDENCE, JOURNAL, VERDICT, JUNIT, SUMMARY, REPORT, GOOSE, GOOSE_HTML];
+pub(super) const FILES: [&str; 8] = [EVIDENCE, JOURNAL, VERDICT, JUNIT, SUMMARY, REPORT, GOOSE, GOOSE_HTML];
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The life of a drill: preflight, run, undo and prove it, judge, report.
 
 mod files;
+mod folder;
 mod gather;
 mod halt;
 mod live;
@@ -13,7 +14,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use kube::Client;
 use showrunner_crds::{platform::StreamingPlatformSpec, scenario::ScenarioSpec};
 
-pub use files::{FILES, JOURNAL, ReportError, write_reports};
+pub use files::{JOURNAL, ReportError, write_reports};
+pub use folder::{Folder, FolderError};
 pub use halt::Halt;
 pub use live::{Live, Status};
 pub use run::{run, run_on};
@@ -44,7 +46,7 @@ pub struct Drill {
     pub seed: Option<u64>,
     /// Name of the run.
     pub run: String,
-    /// Folder of the run; it must exist.
+    /// Folder of the run; [claimed](Folder::claim) for it.
     pub dir: PathBuf,
     /// Time for taking back all that one fault did, [`crate::fault::UNDO_WITHIN`].
     pub undo_within: Duration,
@@ -104,6 +106,17 @@ pub enum DrillError {
     /// What an earlier drill left is still there.
     #[error("an earlier drill is not undone: {0}")]
     Left(String),
+    /// There is no verdict to say that something may still be there.
+    #[error("{why}\nand what the run did is not known to be undone: {left}; `showrunner undo` tries again")]
+    NotUndone {
+        /// Why there is no verdict.
+        why: Box<DrillError>,
+        /// What may still be there.
+        left: String,
+    },
+    /// The folder of the run cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A report could not be written.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -129,7 +142,8 @@ impl DrillError {
         match self {
             DrillError::Plan(_) => exit::INVALID,
             DrillError::Guardrail(_) => exit::GUARDRAIL,
-            DrillError::Left(_) => exit::NOT_UNDONE,
+            DrillError::Left(_) | DrillError::NotUndone { .. } => exit::NOT_UNDONE,
+            DrillError::Folder(error) => error.exit_code(),
             DrillError::NotSteady(_) | DrillError::Interrupted => exit::INCONCLUSIVE,
             _ => exit::INFRASTRUCTURE,
         }

@@ -1,6 +1,6 @@
 //! The record of a run in the cluster around the run itself.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use showrunner_crds::drill::{DrillPhase, DrillSpec};
 use tokio_util::task::AbortOnDropHandle;
@@ -34,9 +34,15 @@ pub(super) async fn recorded(
     let keeper = AbortOnDropHandle::new(tokio::spawn(async move { kept.keep(&halt).await }));
     let outcome = work(record.clone()).await;
     drop(keeper);
-    // One that is there and cannot be read proves nothing.
-    let path = drill.dir.join(JOURNAL);
-    let left = path.exists() && !read_journal(&path).is_ok_and(|entries| outstanding(&entries).is_empty());
+    let left = left(&drill.dir.join(JOURNAL), &record);
+    let outcome = match (outcome, &left) {
+        (Err(why), Some(left)) => Err(DrillError::NotUndone {
+            why: Box::new(why),
+            left: left.clone(),
+        }),
+        (outcome, _) => outcome,
+    };
+    let left = left.is_some();
     let stated = match &outcome {
         Ok(verdict) => {
             let completed = verdict.ended == RunEnd::Completed;
@@ -55,6 +61,25 @@ pub(super) async fn recorded(
         drill.live.say(&told);
     }
     outcome
+}
+
+/// What is not known to be undone. What this process saw counts beside what is on disk: one that is full has not all of it.
+fn left(journal: &Path, record: &Record) -> Option<String> {
+    if !journal.exists() {
+        return None;
+    }
+    let mut entries = match read_journal(journal) {
+        Ok(entries) => entries,
+        // One that is there and cannot be read proves nothing.
+        Err(error) => return Some(error.to_string()),
+    };
+    entries.extend(record.journal());
+    let open = outstanding(&entries);
+    let named: Vec<String> = open
+        .iter()
+        .map(|entry| format!("fault `{}` (mutation {})", entry.fault, entry.id))
+        .collect();
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 /// Undoes what earlier drills of the platform have left, until it is done or the run is ended: an undo may be repeated.
@@ -80,6 +105,10 @@ async fn undo_others(drill: &Drill, record: &Record) -> Result<(), DrillError> {
         Ok(()) => Ok(()),
         Err(InTheWay::Running(other)) => Err(DrillError::Guardrail(format!(
             "guardrail: drill {other} runs on platform {}",
+            drill.subject.platform
+        ))),
+        Err(InTheWay::Tied(other)) => Err(DrillError::Guardrail(format!(
+            "guardrail: drill {other} began on platform {} in the same second, and nothing tells which came first: this one gives way; start it again once the other is over",
             drill.subject.platform
         ))),
         Err(InTheWay::NotUndone(why)) => Err(DrillError::Left(why)),

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::{
     Drill, DrillError,
     files::{EVIDENCE, write_goose},
+    folder::clear,
     gather::{Worked, gather},
     halt::Halt,
     live::Tee,
@@ -112,17 +113,16 @@ async fn staged(
     });
     let outcome = match allowed {
         Ok(()) => {
-            perform(
-                drill,
-                timeline,
-                &recorder,
-                watchdog,
-                before.snapshot,
-                origin,
-                halt,
-                &record,
-            )
-            .await
+            let first = before.snapshot;
+            let performed = perform(drill, timeline, &recorder, watchdog, first, origin, halt, &record);
+            let mut performed = Box::pin(performed);
+            tokio::select! {
+                outcome = &mut performed => outcome,
+                why = writer.trouble() => {
+                    halt.broken(format!("{why}; the run ends early, since it would prove nothing"));
+                    performed.await
+                }
+            }
         }
         Err(error) => Err(error),
     };
@@ -147,8 +147,9 @@ async fn may_begin(
     guardrail::preflight::may_load(&drill.client, &before.snapshot, channel, terms, halt.token()).await
 }
 
-/// Begins the evidence of a run whose audience comes at `origin`.
+/// Begins the evidence of a run whose audience comes at `origin`. From here on the folder has nothing of an earlier run.
 fn open_evidence(drill: &Drill, timeline: &Timeline, origin: Instant) -> Result<(Writer, Recorder), DrillError> {
+    clear(&drill.dir)?;
     let (writer, recorder) = Writer::start(&drill.dir.join(EVIDENCE), origin)?;
     recorder.record(Event::Run(Box::new(header(drill, timeline, Timestamp::now()))));
     Ok((writer, recorder))
@@ -170,17 +171,23 @@ async fn conclude(
     recorder.record(Event::End { outcome: end, detail });
     drop(recorder);
     let written = writer.finish().await;
-    let evidence = read(&drill.dir.join(EVIDENCE))?;
-    let verdict = judge(&evidence);
-    write_reports(&drill.dir, &verdict, &evidence)?;
     // What stopped the run is in the evidence: the verdict says it, and with it the exit code, as it will whenever the
     // evidence is judged again.
     if let Err(error) = &outcome {
         drill.live.say(&error.to_string());
     }
-    // A fault that may still be there outweighs everything.
-    if verdict.undone {
-        written?;
+    let judged = read(&drill.dir.join(EVIDENCE)).map(|evidence| {
+        let verdict = judge(&evidence);
+        let reported = write_reports(&drill.dir, &verdict, &evidence);
+        (verdict, reported)
+    });
+    // Evidence that is not whole says nothing of what was undone. Whether something is left, the journal knows.
+    written?;
+    let (verdict, reported) = judged?;
+    match reported {
+        // A fault that may still be there outweighs everything.
+        Err(error) if !verdict.undone => drill.live.say(&error.to_string()),
+        reported => reported?,
     }
     Ok(verdict)
 }
@@ -250,7 +257,8 @@ async fn perform(
         let (injector, timeline, stop) = (injector.clone(), timeline.clone(), run_stop.clone());
         faults.spawn(async move {
             let planned = &timeline.faults[index];
-            (planned.fault.name.clone(), injector.work(planned, origin, &stop).await)
+            let worked = Box::pin(injector.work(planned, origin, &stop)).await;
+            (planned.fault.name.clone(), worked)
         });
     }
     let phases = tokio::spawn(announce(

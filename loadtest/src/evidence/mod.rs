@@ -1,6 +1,7 @@
 //! Evidence: what a run saw, append-only, one JSON object a line. Verdicts and reports are functions of it alone.
 
 mod event;
+pub(crate) mod lines;
 mod read;
 mod write;
 

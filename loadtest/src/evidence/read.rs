@@ -2,13 +2,13 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::BufReader,
     path::{Path, PathBuf},
 };
 
 use showrunner_crds::rules::{validate, validate_scenario};
 
-use super::{Event, Header, Record, RunEnd, SCHEMA};
+use super::{Event, Header, Record, RunEnd, SCHEMA, lines::next_line};
 
 /// A run's evidence in memory.
 #[derive(Clone, Debug)]
@@ -104,12 +104,13 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
         path: path.to_owned(),
         source,
     };
-    let file = BufReader::new(File::open(path).map_err(io)?);
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
     let mut header = None;
     let mut records: Vec<Record> = Vec::new();
     let mut cut: Option<(usize, serde_json::Error)> = None;
-    for (index, line) in file.lines().enumerate() {
-        let line = line.map_err(io)?;
+    let mut number = 0;
+    while let Some(line) = next_line(&mut file).map_err(io)? {
+        number += 1;
         if let Some((line, source)) = cut.take() {
             return Err(ReadError::Malformed {
                 path: path.to_owned(),
@@ -117,10 +118,10 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
                 source,
             });
         }
-        if index == 0
+        if number == 1
             && let Ok(SchemaOnly {
                 data: Schema { schema },
-            }) = serde_json::from_str(&line)
+            }) = line.json()
             && schema != SCHEMA
         {
             return Err(ReadError::Schema {
@@ -128,18 +129,18 @@ pub fn read(path: &Path) -> Result<Evidence, ReadError> {
                 found: schema,
             });
         }
-        match serde_json::from_str::<Record>(&line) {
+        match line.json::<Record>() {
             Ok(Record {
                 event: Event::Run(found),
                 ..
             }) if header.is_none() => header = Some(*found),
             Ok(_) if header.is_none() => return Err(ReadError::NoHeader { path: path.to_owned() }),
             Ok(record) => records.push(record),
-            Err(source) if source.is_eof() && header.is_some() => cut = Some((index + 1, source)),
+            Err(source) if source.is_eof() && header.is_some() => cut = Some((number, source)),
             Err(source) => {
                 return Err(ReadError::Malformed {
                     path: path.to_owned(),
-                    line: index + 1,
+                    line: number,
                     source,
                 });
             }
@@ -183,6 +184,22 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         assert_eq!(written(|_| {}).unwrap().end.0, RunEnd::Completed);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_named_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("evidence.jsonl");
+        let record = Record {
+            t: -1000,
+            event: Event::Run(Box::new(evidence().header)),
+        };
+        let mut text = serde_json::to_vec(&record).unwrap();
+        text.push(b'\n');
+        text.resize(text.len() + (17 << 20), b' ');
+        std::fs::write(&path, text).unwrap();
+        let said = read(&path).unwrap_err().to_string();
+        assert!(said.contains("evidence.jsonl, line 2: longer than 16 MiB"), "{said}");
     }
 
     #[test]

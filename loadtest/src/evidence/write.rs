@@ -12,7 +12,10 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{
+        SetOnce,
+        mpsc::{self, error::TrySendError},
+    },
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -55,15 +58,29 @@ pub enum WriteError {
 pub struct Recorder {
     queue: mpsc::Sender<Record>,
     origin: Instant,
-    lost: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 /// The writing end.
 #[derive(Debug)]
 pub struct Writer {
     task: JoinHandle<Result<(), std::io::Error>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     path: PathBuf,
-    lost: Arc<AtomicU64>,
+    lost: AtomicU64,
+    /// Why the evidence is not whole: the first thing that went wrong.
+    trouble: SetOnce<String>,
+}
+
+impl Shared {
+    fn trouble(&self, why: &dyn std::fmt::Display) {
+        // Only the first is told.
+        let _ = self.trouble.set(format!("evidence {}: {why}", self.path.display()));
+    }
 }
 
 impl Writer {
@@ -74,33 +91,30 @@ impl Writer {
             source,
         })?;
         let (queue, mut events) = mpsc::channel::<Record>(QUEUE);
-        let task = tokio::task::spawn_blocking(move || {
-            let mut out = BufWriter::new(file);
-            while let Some(record) = events.blocking_recv() {
-                serde_json::to_writer(&mut out, &record)?;
-                out.write_all(b"\n")?;
-                // Whole lines on disk whenever the queue is empty: a crash loses at most what was still queued.
-                if events.is_empty() {
-                    out.flush()?;
-                }
-            }
-            out.flush()?;
-            out.get_ref().sync_all()
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            lost: AtomicU64::new(0),
+            trouble: SetOnce::new(),
         });
-        let lost = Arc::new(AtomicU64::new(0));
+        let told = shared.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let written = write(file, &mut events);
+            if let Err(error) = &written {
+                told.trouble(error);
+            }
+            written
+        });
         let recorder = Recorder {
             queue,
             origin,
-            lost: lost.clone(),
+            shared: shared.clone(),
         };
-        Ok((
-            Self {
-                task,
-                path: path.to_owned(),
-                lost,
-            },
-            recorder,
-        ))
+        Ok((Self { task, shared }, recorder))
+    }
+
+    /// Waits until the evidence is known not to become whole, and says why. A run that goes on from there proves nothing.
+    pub async fn trouble(&self) -> String {
+        self.shared.trouble.wait().await.clone()
     }
 
     /// Waits until everything recorded is on disk, 30 s at the most. It takes every [`Recorder`] to be gone: what one that is
@@ -112,14 +126,29 @@ impl Writer {
     async fn finish_within(self, limit: Duration) -> Result<(), WriteError> {
         let written = timeout(limit, self.task).await.map_err(|_| WriteError::Deadline)?;
         written?.map_err(|source| WriteError::Io {
-            path: self.path,
+            path: self.shared.path.clone(),
             source,
         })?;
-        match self.lost.load(Ordering::Relaxed) {
+        match self.shared.lost.load(Ordering::Relaxed) {
             0 => Ok(()),
             lost => Err(WriteError::Overrun { lost }),
         }
     }
+}
+
+/// Writes what comes, until nobody is left who could record anything.
+fn write(file: File, events: &mut mpsc::Receiver<Record>) -> std::io::Result<()> {
+    let mut out = BufWriter::new(file);
+    while let Some(record) = events.blocking_recv() {
+        serde_json::to_writer(&mut out, &record)?;
+        out.write_all(b"\n")?;
+        // Whole lines on disk whenever the queue is empty: a crash loses at most what was still queued.
+        if events.is_empty() {
+            out.flush()?;
+        }
+    }
+    out.flush()?;
+    out.get_ref().sync_all()
 }
 
 impl Recorder {
@@ -130,15 +159,18 @@ impl Recorder {
 
     /// Records an event of a moment, in milliseconds since the audience's first one.
     pub fn record_at(&self, t: i64, event: Event) {
-        if self.queue.try_send(Record { t, event }).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.queue.try_send(Record { t, event }) {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            if let TrySendError::Full(_) = error {
+                self.shared.trouble(&"events are lost: the disk does not keep up");
+            }
         }
     }
 
     /// Events that did not fit into the queue.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.shared.lost.load(Ordering::Relaxed)
     }
 
     /// Milliseconds since the audience's first moment; negative before it.
@@ -172,5 +204,16 @@ mod tests {
         let outcome = writer.finish_within(Duration::from_millis(50)).await;
         assert!(matches!(outcome, Err(WriteError::Deadline)), "{outcome:?}");
         drop(recorder);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_while_the_run_goes_on() {
+        let (writer, recorder) = Writer::start(Path::new("/dev/full"), Instant::now()).unwrap();
+        recorder.record(Event::Phase { name: "doors".into() });
+        let said = timeout(Duration::from_secs(10), writer.trouble()).await.unwrap();
+        assert_eq!(said, "evidence /dev/full: No space left on device (os error 28)");
+        drop(recorder);
+        let outcome = writer.finish().await;
+        assert!(matches!(outcome, Err(WriteError::Io { .. })), "{outcome:?}");
     }
 }

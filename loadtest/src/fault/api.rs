@@ -5,7 +5,7 @@ use std::{fmt::Debug, time::Duration};
 use chaos_mesh_rs::{injected, kinds::Experiment as Chaos};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, Resource, api::PostParams};
+use kube::{Api, Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use super::{Experiment, FaultError};
 use crate::observe::Subject;
 
 /// How long the API server may take to answer one call.
-const CALL: Duration = Duration::from_secs(10);
+pub(super) const CALL: Duration = Duration::from_secs(10);
 /// Time between two looks at a status.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Caches flushed at a time.
@@ -52,7 +52,7 @@ pub(super) async fn send(
         Experiment::Network(chaos) => create(client, subject, chaos.as_ref(), pods, patience).await,
         // Its targets vanish because it works.
         Experiment::Pod(chaos) => create(client, subject, chaos.as_ref(), &[], patience).await,
-        Experiment::Flush(pods) => flush_all(client, subject, pods).await,
+        Experiment::Flush(pods) => flush_all(client, subject, pods, patience.stop).await,
     }
 }
 
@@ -70,8 +70,17 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), &subject.namespace);
     let name = chaos.meta().name.clone().unwrap_or_default();
     let began = Instant::now();
-    // Never given up half-way: a request on its way could arrive after its undo.
-    ask(api.create(&PostParams::default(), chaos)).await?;
+    // Not given up when the run is to end: a request on its way could arrive after its undo.
+    match ask(make(client, &api, chaos)).await {
+        Ok(()) => {}
+        Err(error) if refused(&error) => return Err(error),
+        Err(error) => {
+            return Err(FaultError::Unsure {
+                name,
+                source: Box::new(error),
+            });
+        }
+    }
     loop {
         let seen = ask(api.get_opt(&name)).await?;
         if seen.as_ref().and_then(Chaos::status).is_some_and(injected) {
@@ -92,10 +101,30 @@ where
             still_there(client, subject, pods).await?;
         }
         tokio::select! {
-            () = sleep(PAUSE) => {}
+            biased;
             () = patience.stop.cancelled() => return Err(FaultError::Interrupted),
+            () = sleep(PAUSE) => {}
         }
     }
+}
+
+/// Creates an object, or has the API server give it up when nobody waits for the answer any more.
+async fn make<K>(client: &Client, api: &Api<K>, object: &K) -> kube::Result<()>
+where
+    K: Resource + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let url = format!("{}?timeout={}s", api.resource_url(), CALL.as_secs());
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = http::Request::post(url)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body)
+        .map_err(kube::Error::HttpError)?;
+    client.request::<K>(request).await.map(drop)
+}
+
+/// Whether the API server said no, and so nothing comes of it. Whoever answers 5xx may have passed the request on.
+fn refused(error: &FaultError) -> bool {
+    matches!(error, FaultError::Api(kube::Error::Api(status)) if (400..500).contains(&status.code))
 }
 
 /// An error that names the first target that is gone or going.
@@ -110,15 +139,29 @@ async fn still_there(client: &Client, subject: &Subject, pods: &[String]) -> Res
     Ok(())
 }
 
-/// Flushes every cache, past those that fail.
-async fn flush_all(client: &Client, subject: &Subject, pods: &[String]) -> Result<(), FaultError> {
-    let flushes: Vec<_> = pods.iter().map(|pod| flush(client, subject, pod)).collect();
+/// Flushes every cache, past those that fail; none any more once `stop` fires.
+async fn flush_all(
+    client: &Client,
+    subject: &Subject,
+    pods: &[String],
+    stop: &CancellationToken,
+) -> Result<(), FaultError> {
+    let flushes: Vec<_> = pods
+        .iter()
+        .map(|pod| async move {
+            if stop.is_cancelled() {
+                return Err(FaultError::Interrupted);
+            }
+            flush(client, subject, pod).await
+        })
+        .collect();
     // In the order of the pods, however long each takes.
     let outcomes: Vec<Result<(), FaultError>> = stream::iter(flushes).buffered(FLUSHES).collect().await;
     let (mut flushed, mut failed) = (Vec::new(), Vec::new());
     for (pod, outcome) in pods.iter().zip(outcomes) {
         match outcome {
             Ok(()) => flushed.push(pod.clone()),
+            Err(FaultError::Interrupted) => return Err(FaultError::Interrupted),
             Err(error) => failed.push(format!("{pod}: {error}")),
         }
     }

@@ -33,6 +33,14 @@ pub enum FaultError {
         /// The deadline.
         seconds: u64,
     },
+    /// The API server was asked for an object, and nobody can say whether it is there or still comes.
+    #[error("{name} may or may not have been made: {source}")]
+    Unsure {
+        /// The object.
+        name: String,
+        /// What was heard instead of an answer.
+        source: Box<FaultError>,
+    },
     /// A target went away while the fault was being injected into it.
     #[error("pod {pod} is gone")]
     Vanished {

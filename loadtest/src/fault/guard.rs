@@ -1,7 +1,7 @@
 //! The guardrail: never the last region that serves.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -13,6 +13,19 @@ use crate::observe::Snapshot;
 pub(super) struct Guard {
     /// Faults that hold each region.
     taken: Mutex<BTreeMap<String, u32>>,
+    /// By fault, the edges that it kills one by one: their UIDs.
+    struck: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+/// A running edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Edge {
+    /// UID of the pod.
+    pub(super) uid: String,
+    /// Its region.
+    pub(super) region: String,
+    /// Whether it says that it is ready.
+    pub(super) ready: bool,
 }
 
 impl Guard {
@@ -44,6 +57,40 @@ impl Guard {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut edges = snapshot.edges.iter();
         edges.any(|e| e.ready > 0 && !taken.contains_key(&e.region))
+    }
+
+    /// Counts the edges `chosen` as killed by `fault`, and gives their regions that have no ready edge but those that faults
+    /// kill: these regions are lost with them. `edges` are all edges of those regions.
+    pub(super) fn strike(&self, fault: &str, chosen: &[String], edges: &[Edge]) -> Vec<String> {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck
+            .entry(fault.to_owned())
+            .or_default()
+            .extend(chosen.iter().cloned());
+        let hit = edges.iter().filter(|edge| chosen.contains(&edge.uid));
+        let hit: BTreeSet<&str> = hit.map(|edge| edge.region.as_str()).collect();
+        let left = |region: &&str| {
+            let spared = |edge: &Edge| !struck.values().any(|pods| pods.contains(&edge.uid));
+            edges
+                .iter()
+                .any(|edge| edge.region == **region && edge.ready && spared(edge))
+        };
+        let emptied = hit.into_iter().filter(|region| !left(region));
+        emptied.map(str::to_owned).collect()
+    }
+
+    /// The edges `chosen` are not killed after all.
+    pub(super) fn spare(&self, fault: &str, chosen: &[String]) {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pods) = struck.get_mut(fault) {
+            pods.retain(|uid| !chosen.contains(uid));
+        }
+    }
+
+    /// Nothing of `fault` is left: the edges that it killed count no more.
+    pub(super) fn over(&self, fault: &str) {
+        let mut struck = self.struck.lock().unwrap_or_else(PoisonError::into_inner);
+        struck.remove(fault);
     }
 
     /// Gives `regions` back once their fault is known to be undone.
@@ -96,6 +143,33 @@ mod tests {
         assert!(!take(&guard, &seen, "us"), "the look was before the loss of eu");
         guard.release(&["eu".to_owned()]);
         assert!(take(&guard, &seen, "us"));
+    }
+
+    /// `eu-0` and the like; those in `ready` are ready.
+    fn edges(names: &[&str], ready: &[&str]) -> Vec<Edge> {
+        let edge = |name: &&str| Edge {
+            uid: (*name).to_owned(),
+            region: name.chars().take_while(|c| *c != '-').collect(),
+            ready: ready.contains(name),
+        };
+        names.iter().map(edge).collect()
+    }
+
+    #[test]
+    fn a_region_is_lost_with_its_last_ready_edge() {
+        let all = ["eu-0", "eu-1", "us-0", "us-1"];
+        let seen = edges(&all, &["eu-0", "eu-1", "us-0"]);
+        let strike = |guard: &Guard, fault: &str, uid: &str| guard.strike(fault, &[uid.to_owned()], &seen);
+        let guard = Guard::default();
+        assert!(strike(&guard, "a", "eu-0").is_empty(), "eu-1 is left");
+        assert!(strike(&guard, "b", "us-1").is_empty(), "us-0 is left");
+        assert_eq!(strike(&guard, "b", "us-0"), ["us"]);
+        assert_eq!(strike(&guard, "b", "eu-1"), ["eu"], "the other fault kills eu-0");
+        guard.spare("b", &["eu-1".to_owned()]);
+        guard.over("a");
+        assert!(strike(&guard, "b", "eu-0").is_empty(), "eu-1 is left again");
+        let unready = edges(&all, &[]);
+        assert_eq!(guard.strike("c", &["eu-1".to_owned()], &unready), ["eu"]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The undo journal: JSON Lines, each entry on disk, and in the run's Drill, before the mutation it would undo.
 
+mod lines;
+
 use std::{
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::BufReader,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,7 +15,11 @@ use showrunner_crds::drill::MAX_JOURNAL;
 pub use showrunner_crds::drill::{JournalEntry as Entry, JournalStage as Stage, Undo, outstanding};
 use tracing::warn;
 
-use crate::record::{Record, RecordError};
+use crate::{
+    evidence::lines::next_line,
+    record::{Record, RecordError},
+};
+use lines::{Lines, sync_folder};
 
 /// What the first line of a journal says it is.
 const FORMAT: &str = "showrunner.dev/v1alpha1";
@@ -92,12 +98,6 @@ pub struct Journal {
     record: Option<Arc<Record>>,
 }
 
-#[derive(Debug)]
-struct Lines {
-    file: File,
-    next: u32,
-}
-
 impl Journal {
     /// Opens the journal at `path`, creating it where it is missing; numbers go on after those already there.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
@@ -114,7 +114,7 @@ impl Journal {
         drop_torn_line(&file, path)?;
         Ok(Self {
             path: path.to_owned(),
-            lines: Mutex::new(Lines { file, next }),
+            lines: Mutex::new(Lines::new(file, next)),
             record: None,
         })
     }
@@ -124,9 +124,10 @@ impl Journal {
         let journal = Self::open(path)?;
         {
             let mut lines = journal.lines();
-            if lines.file.metadata().map_err(|source| io(path, source))?.len() == 0 {
-                append(&mut lines.file, origin).map_err(|source| io(path, source))?;
+            if lines.is_empty().map_err(|source| io(path, source))? {
+                lines.append(origin).map_err(|source| io(path, source))?;
             }
+            sync_folder(path).map_err(|source| io(path, source))?;
         }
         Ok(Self { record, ..journal })
     }
@@ -148,25 +149,24 @@ impl Journal {
     pub async fn intent(&self, fault: &str, undo: Undo) -> Result<Entry, JournalError> {
         let entry = {
             let mut lines = self.lines();
-            if lines.next as usize >= MAX_JOURNAL {
+            if lines.next() as usize >= MAX_JOURNAL {
                 return Err(JournalError::Full);
             }
             let entry = Entry {
-                id: lines.next,
+                id: lines.take_number(),
                 fault: fault.to_owned(),
                 stage: Stage::Intent,
                 undo,
                 at: Timestamp::now(),
             };
-            append(&mut lines.file, &entry).map_err(|source| io(&self.path, source))?;
-            lines.next += 1;
+            lines.append(&entry).map_err(|source| io(&self.path, source))?;
             entry
         };
         if let Some(record) = &self.record
             && let Err(error) = record.intent(&entry).await
         {
             // The mutation is not sent, so there is nothing to take back.
-            self.note(&entry, Stage::Undone)?;
+            self.note(&at(&entry, Stage::Undone))?;
             return Err(error.into());
         }
         Ok(entry)
@@ -181,29 +181,34 @@ impl Journal {
     }
 
     /// Records that a mutation reached a stage. The Drill may miss it: taking back twice does no harm, and the next write
-    /// takes it along.
+    /// takes it along. A disk that fails keeps nothing from the Drill.
     pub async fn advance(&self, entry: &Entry, stage: Stage) -> Result<(), JournalError> {
-        let entry = self.note(entry, stage)?;
+        let entry = at(entry, stage);
+        let noted = self.note(&entry);
         if let Some(record) = &self.record
             && let Err(error) = record.advance(&entry).await
         {
             warn!(%error, "the Drill does not have the last stages of its journal");
         }
-        Ok(())
+        noted
     }
 
-    fn note(&self, entry: &Entry, stage: Stage) -> Result<Entry, JournalError> {
-        let entry = Entry {
-            stage,
-            at: Timestamp::now(),
-            ..entry.clone()
-        };
-        append(&mut self.lines().file, &entry).map_err(|source| io(&self.path, source))?;
-        Ok(entry)
+    fn note(&self, entry: &Entry) -> Result<(), JournalError> {
+        let appended = self.lines().append(entry);
+        appended.map_err(|source| io(&self.path, source))
     }
 
     fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An entry at the stage that its mutation has reached now.
+fn at(entry: &Entry, stage: Stage) -> Entry {
+    Entry {
+        stage,
+        at: Timestamp::now(),
+        ..entry.clone()
     }
 }
 
@@ -212,14 +217,6 @@ fn io(path: &Path, source: std::io::Error) -> JournalError {
         path: path.to_owned(),
         source,
     }
-}
-
-fn append(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(line).map_err(std::io::Error::other)?;
-    line.push(b'\n');
-    // One write and a sync: a crash leaves whole lines, or a last one that `read` tells apart.
-    file.write_all(&line)?;
-    file.sync_data()
 }
 
 /// Takes away a last line that a crash cut off, or the next entry would be appended to it and lost with it.
@@ -248,29 +245,30 @@ pub fn read_run(path: &Path) -> Result<Option<(Origin, Vec<Entry>)>, JournalErro
 }
 
 fn parse(path: &Path) -> Result<(Option<Origin>, Vec<Entry>), JournalError> {
-    let lines = BufReader::new(File::open(path).map_err(|source| io(path, source))?)
-        .lines()
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| io(path, source))?;
-    let (mut origin, mut entries) = (None, Vec::with_capacity(lines.len()));
-    for (index, line) in lines.iter().enumerate() {
-        if index == 0
-            && let Ok(first) = serde_json::from_str::<Origin>(line)
+    let malformed = |line, source| JournalError::Malformed {
+        path: path.to_owned(),
+        line,
+        source,
+    };
+    let mut file = BufReader::new(File::open(path).map_err(|source| io(path, source))?);
+    let (mut origin, mut entries, mut cut) = (None, Vec::new(), None);
+    let mut number = 0;
+    while let Some(line) = next_line(&mut file).map_err(|source| io(path, source))? {
+        if let Some(source) = cut.take() {
+            return Err(malformed(number, source));
+        }
+        number += 1;
+        if number == 1
+            && let Ok(first) = line.json::<Origin>()
             && first.journal == FORMAT
         {
             origin = Some(first);
             continue;
         }
-        match serde_json::from_str(line) {
+        match line.json() {
             Ok(entry) => entries.push(entry),
-            Err(source) if source.is_eof() && index + 1 == lines.len() => {}
-            Err(source) => {
-                return Err(JournalError::Malformed {
-                    path: path.to_owned(),
-                    line: index + 1,
-                    source,
-                });
-            }
+            Err(source) if source.is_eof() => cut = Some(source),
+            Err(source) => return Err(malformed(number, source)),
         }
     }
     Ok((origin, entries))
@@ -279,7 +277,10 @@ fn parse(path: &Path) -> Result<(Option<Origin>, Vec<Entry>), JournalError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{
+        lines::tests::{Failing, Fails},
+        *,
+    };
 
     fn delete(name: &str) -> Undo {
         Undo::DeleteChaos {
@@ -365,12 +366,63 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         let journal = Journal::open(&path).unwrap();
-        journal.lines().next = MAX_JOURNAL as u32;
+        while journal.lines().take_number() + 1 < MAX_JOURNAL as u32 {}
         assert!(matches!(
             journal.intent("f", delete("a")).await,
             Err(JournalError::Full)
         ));
         assert!(read(&path).unwrap().is_empty());
+    }
+
+    /// A journal on a disk that fails as it is told.
+    fn on_failing_disk(path: &Path) -> (Journal, Arc<Mutex<Fails>>) {
+        let mut journal = Journal::create(path, &origin(), None).unwrap();
+        let fails = Arc::<Mutex<Fails>>::default();
+        let file = OpenOptions::new().append(true).open(path).unwrap();
+        journal.lines = Mutex::new(Lines::new(Failing(file, fails.clone()), 0));
+        (journal, fails)
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_took_of_a_line_is_not_continued_by_the_next_one() {
+        for failure in [Fails::Full(20), Fails::Stuck(20)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("journal.jsonl");
+            let (journal, fails) = on_failing_disk(&path);
+            let first = journal.intent("lose-eu", delete("a")).await.unwrap();
+            *fails.lock().unwrap() = failure;
+            assert!(journal.intent("lose-eu", delete("b")).await.is_err());
+            assert!(journal.advance(&first, Stage::Undone).await.is_err());
+            assert_eq!(read_run(&path).unwrap().unwrap().1.len(), 1, "{failure:?}");
+            *fails.lock().unwrap() = Fails::Nothing;
+            journal.advance(&first, Stage::Undone).await.unwrap();
+            let (_, entries) = read_run(&path).unwrap().unwrap();
+            assert!(outstanding(&entries).is_empty(), "{failure:?}: {entries:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_number_is_not_given_again_when_nobody_knows_whether_it_is_on_disk() {
+        for failure in [Fails::Sync, Fails::Stuck(0)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (journal, fails) = on_failing_disk(&dir.path().join("journal.jsonl"));
+            *fails.lock().unwrap() = failure;
+            assert!(journal.intent("lose-eu", delete("never-sent")).await.is_err());
+            *fails.lock().unwrap() = Fails::Nothing;
+            assert_eq!(journal.intent("lose-eu", delete("sent")).await.unwrap().id, 1);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_named_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        Journal::create(&path, &origin(), None).unwrap();
+        let mut text = std::fs::read(&path).unwrap();
+        text.resize(text.len() + (17 << 20), b' ');
+        std::fs::write(&path, text).unwrap();
+        let said = read_run(&path).unwrap_err().to_string();
+        assert!(said.contains("journal.jsonl, line 2: longer than 16 MiB"), "{said}");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! therefore loses no undo.
 
 mod api;
+mod choose;
+mod course;
 mod error;
 mod guard;
 mod injector;

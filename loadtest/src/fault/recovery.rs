@@ -13,12 +13,20 @@ use showrunner_crds::labels;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::warn;
 
-use super::{Entry, FaultError, Undo, api::ask};
+use super::{
+    Entry, FaultError, Stage, Undo,
+    api::{CALL, ask},
+};
 
 /// Time for taking back everything a fault did, all mutations together.
 pub const UNDO_WITHIN: Duration = Duration::from_secs(90);
 /// Mutations taken back at a time: one that hangs must not use up the time of the others.
 const AT_ONCE: usize = 256;
+/// How long what may still be on its way to the cluster is looked for before it counts as gone. The API server is told to give
+/// the call up after a third of it; one admission webhook may take all of it at most.
+const GRACE: Duration = CALL.saturating_mul(3);
+/// Time between two looks meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
 /// Time between two looks at an object that is to go.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait between two tries is 2 to this power tenths of a second, and up to twice that.
@@ -37,13 +45,20 @@ where
     D: Fn(&'a Entry) -> F,
     F: Future<Output = Result<(), FaultError>>,
 {
-    let deadline = Instant::now() + within;
+    let began = Instant::now();
+    let deadline = began + within;
     let done = &done;
     let undos: Vec<_> = entries
         .iter()
         .rev()
         .map(|entry| async move {
-            let outcome = persist(deadline, within, || take_back(client, run, &entry.undo)).await;
+            // Whether the cluster ever had it, or has it yet, nobody knows of an intent.
+            let settled = if entry.stage == Stage::Intent {
+                began + GRACE
+            } else {
+                began
+            };
+            let outcome = persist(deadline, within, || take_back(client, run, &entry.undo, settled)).await;
             match &outcome {
                 // An undo that cannot be noted was carried out all the same.
                 Ok(()) => (entry, done(entry).await),
@@ -104,10 +119,11 @@ fn made<'a>(client: &Client, undo: &'a Undo) -> Result<Option<(Api<DynamicObject
     Ok(Some((Api::namespaced_with(client.clone(), namespace, &resource), name)))
 }
 
-/// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back.
-async fn take_back(client: &Client, run: &str, undo: &Undo) -> Result<(), FaultError> {
+/// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back,
+/// but not before `settled`: until then it may still come.
+async fn take_back(client: &Client, run: &str, undo: &Undo, settled: Instant) -> Result<(), FaultError> {
     match made(client, undo)? {
-        Some((api, name)) => delete(&api, run, name).await,
+        Some((api, name)) => delete(&api, run, name, settled).await,
         None => Ok(()),
     }
 }
@@ -138,9 +154,15 @@ async fn ours(api: &Api<DynamicObject>, run: &str, name: &str) -> Result<Option<
     Ok(found.filter(|object| object.labels().get(labels::RUN).is_some_and(|of| of == run)))
 }
 
-async fn delete(api: &Api<DynamicObject>, run: &str, name: &str) -> Result<(), FaultError> {
-    let Some(object) = ours(api, run, name).await? else {
-        return Ok(());
+async fn delete(api: &Api<DynamicObject>, run: &str, name: &str, settled: Instant) -> Result<(), FaultError> {
+    let object = loop {
+        if let Some(object) = ours(api, run, name).await? {
+            break object;
+        }
+        if Instant::now() >= settled {
+            return Ok(());
+        }
+        sleep_until((Instant::now() + LOOK).min(settled)).await;
     };
     let this = DeleteParams {
         preconditions: Some(Preconditions {

@@ -1,6 +1,8 @@
 //! Faults against an API that fails, hangs or forgets.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod course;
+
 use std::{
     collections::BTreeSet,
     convert::Infallible,
@@ -145,6 +147,51 @@ async fn a_flush_goes_on_past_a_cache_that_fails_and_names_it() {
 }
 
 #[tokio::test]
+async fn no_cache_is_flushed_once_the_run_is_to_end() {
+    let stop = CancellationToken::new();
+    let ends = stop.clone();
+    let (client, asked) = client_of(move |_, _| {
+        ends.cancel();
+        Some((StatusCode::OK, "Flushed".to_owned()))
+    });
+    let pods: Vec<String> = (0..20).map(|n| format!("edge-{n}")).collect();
+    let patience = Patience {
+        until: Instant::now(),
+        stop: &stop,
+        watch_targets: false,
+    };
+    let flush = Experiment::Flush(pods.clone());
+    let sent = api::send(&client, &subject(), &flush, &pods, &patience).await;
+    assert!(matches!(sent, Err(FaultError::Interrupted)), "{sent:?}");
+    let asked = asked.lock().unwrap().len();
+    assert!(asked <= 8, "{asked} of 20, where 8 may have been under way");
+}
+
+/// The API server answers with this status, if at all.
+async fn sent(answer: Option<u16>) -> Result<(), FaultError> {
+    let (client, _) = client_of(move |_, _| Some((StatusCode::from_u16(answer?).unwrap(), "no".to_owned())));
+    let (stop, pods) = (CancellationToken::new(), ["p".to_owned()]);
+    let patience = Patience {
+        until: Instant::now(),
+        stop: &stop,
+        watch_targets: true,
+    };
+    api::send(&client, &subject(), &lost(), &pods, &patience).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_does_not_come_and_what_was_not_answered_may() {
+    for (answer, unsure) in [(Some(403), false), (Some(409), false), (Some(504), true), (None, true)] {
+        let sent = sent(answer).await;
+        assert_eq!(
+            matches!(sent, Err(FaultError::Unsure { .. })),
+            unsure,
+            "{answer:?}: {sent:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit() {
     // `stuck-1` never answers, `stuck-2` is never let go, the others are gone.
     let (client, asked) = client(|_, path| {
@@ -166,7 +213,9 @@ async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit
     };
     let mut entries = Vec::new();
     for name in ["a", "b", "stuck-1", "stuck-2"] {
-        entries.push(journal.intent("f", delete(name)).await.unwrap());
+        let intent = journal.intent("f", delete(name)).await.unwrap();
+        let stage = super::Stage::Injected;
+        entries.push(super::Entry { stage, ..intent });
     }
     let (_writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
     let (_latest_in, latest) = watch::channel(Snapshot::default());
@@ -184,21 +233,32 @@ async fn an_undo_that_hangs_takes_no_time_from_the_others_and_all_have_one_limit
     );
 }
 
-#[tokio::test]
+/// Of two faults, each with something that may still come.
+#[tokio::test(start_paused = true)]
 async fn a_sweep_takes_back_what_the_journal_says_is_left() {
     let (client, _) = client(|_, _| Some(missing()));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("journal.jsonl");
     let journal = Journal::open(&path).unwrap();
-    journal.intent("died", Undo::SelfHealing).await.unwrap();
-    let (writer, recorder) = Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap();
+    journal.intent("died", lost().undo()).await.unwrap();
+    journal.intent("died-too", lost().undo()).await.unwrap();
+    // Written in another runtime: paused time does not jump while something blocks.
+    let elsewhere = tokio::runtime::Runtime::new().unwrap();
+    let (writer, recorder) = {
+        let _entered = elsewhere.enter();
+        Writer::start(&dir.path().join("evidence.jsonl"), Instant::now()).unwrap()
+    };
     let (_latest_in, latest) = watch::channel(Snapshot::default());
-    let limit = Duration::from_secs(5);
+    let (limit, began) = (Duration::from_secs(50), Instant::now());
     let injector = Injector::new(client, subject(), journal, recorder, latest, "night-1", 1, limit);
     injector.sweep().await.unwrap();
+    let took = began.elapsed().as_secs();
+    assert!(took < 60, "one after the other: {took} s");
     assert!(outstanding(&read_journal(&path).unwrap()).is_empty());
     drop(injector);
+    tokio::time::resume();
     writer.finish().await.unwrap();
+    elsewhere.shutdown_background();
     let evidence = std::fs::read_to_string(dir.path().join("evidence.jsonl")).unwrap();
     assert!(evidence.contains(r#""name":"died","stage":"undone""#), "{evidence}");
 }
@@ -226,4 +286,58 @@ async fn an_undo_goes_on_until_its_deadline_while_the_api_fails() {
         let least = Duration::from_secs(well_after).min(UNDO_WITHIN);
         assert!(took >= least && took < UNDO_WITHIN + Duration::from_secs(1), "{took:?}");
     }
+}
+
+/// The API server has the object of `late` only after 15 s; that of the others it never had. Gives how long each undo took.
+#[tokio::test(start_paused = true)]
+async fn what_may_still_come_is_looked_for_and_the_others_do_not_wait_for_it() {
+    let began = Instant::now();
+    let gone = Arc::new(Mutex::new(false));
+    let deleted = gone.clone();
+    let (client, asked) = client_of(move |method, path| {
+        if path.ends_with("/late") && method == Method::DELETE {
+            *gone.lock().unwrap() = true;
+        }
+        let there = began.elapsed() >= Duration::from_secs(15) && !*gone.lock().unwrap();
+        Some(if path.ends_with("/late") && (there || method == Method::DELETE) {
+            chaos()
+        } else {
+            missing()
+        })
+    });
+    let entry = |id, name: &str, stage| super::Entry {
+        id,
+        fault: name.to_owned(),
+        stage,
+        undo: Undo::DeleteChaos {
+            kind: "NetworkChaos".into(),
+            namespace: "cinema".into(),
+            name: name.to_owned(),
+        },
+        at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    let (intent, injected) = (super::Stage::Intent, super::Stage::Injected);
+    let heals = super::Entry {
+        undo: Undo::SelfHealing,
+        ..entry(3, "heals", intent)
+    };
+    let entries = [
+        entry(0, "late", intent),
+        entry(1, "never", intent),
+        entry(2, "known", injected),
+        heals,
+    ];
+    let took: Mutex<Vec<(String, u64)>> = Mutex::default();
+    let done = async |entry: &super::Entry| {
+        let seconds = began.elapsed().as_secs();
+        took.lock().unwrap().push((entry.fault.clone(), seconds));
+        Ok(())
+    };
+    let outcomes = take_back_all(&client, "night-1", &entries, UNDO_WITHIN, done).await;
+    assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
+    assert!(*deleted.lock().unwrap(), "{:?}", asked.lock().unwrap());
+    let mut took = took.into_inner().unwrap();
+    took.sort();
+    let expected = [("heals", 0), ("known", 0), ("late", 15), ("never", 30)];
+    assert_eq!(took, expected.map(|(name, seconds)| (name.to_owned(), seconds)));
 }

@@ -80,7 +80,25 @@ impl Target {
 #[derive(Debug)]
 pub struct Ledger {
     limits: Limits,
-    held: Mutex<BTreeMap<String, BTreeSet<Target>>>,
+    held: Mutex<BTreeMap<String, Held>>,
+}
+
+/// The pods that one fault holds.
+#[derive(Clone, Debug, Default)]
+struct Held {
+    pods: BTreeSet<Target>,
+    /// It happens in an instant.
+    instant: bool,
+}
+
+impl Held {
+    /// Those that count as touched. What lasts has let go of a pod that is no longer there; a pod that was killed is gone because
+    /// of it.
+    fn counted<'a>(&'a self, there: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a Target> {
+        let gone_counts = self.instant;
+        let pods = self.pods.iter();
+        pods.filter(move |target| gone_counts || there.contains(target.uid.as_str()))
+    }
 }
 
 impl Ledger {
@@ -105,15 +123,32 @@ impl Ledger {
     pub fn claim(&self, fault: &str, fresh: &[String], live: &[Target], instead: bool) -> Result<(), Tripped> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut own = held.get(fault).filter(|_| !instead).cloned().unwrap_or_default();
-        own.extend(live.iter().filter(|target| fresh.contains(&target.uid)).cloned());
-        let others = held
+        own.instant = instead;
+        own.pods
+            .extend(live.iter().filter(|target| fresh.contains(&target.uid)).cloned());
+        let there = uids(live);
+        let others = held.iter().filter(|(name, _)| *name != fault).map(|(_, pods)| pods);
+        let all: Vec<&Held> = others.chain([&own]).collect();
+        // Also those of which nothing is left: it may come back.
+        let regions = all
             .iter()
-            .filter(|(name, _)| *name != fault)
-            .flat_map(|(_, pods)| pods);
-        let touched: BTreeSet<&Target> = others.chain(&own).collect();
-        self.limits.hold(&touched, live)?;
+            .flat_map(|held| &held.pods)
+            .map(|target| target.region.as_str());
+        self.limits.hold_regions(&regions.collect())?;
+        let touched = all.iter().flat_map(|held| held.counted(&there)).collect();
+        self.limits.hold_share(&touched, live)?;
         held.insert(fault.to_owned(), own);
         Ok(())
+    }
+
+    /// Whether what is held is not too large a share of any role, now that `live` are the running pods. What was killed counts
+    /// neither as touched nor as running until more is claimed.
+    pub fn recheck(&self, live: &[Target]) -> Result<(), Tripped> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = uids(live);
+        let all = held.values().flat_map(|held| &held.pods);
+        let touched = all.filter(|target| there.contains(target.uid.as_str())).collect();
+        self.limits.hold_share(&touched, live)
     }
 
     /// Gives back what `fault` held, once it is known to be taken back.
@@ -122,13 +157,16 @@ impl Ledger {
     }
 }
 
+fn uids(live: &[Target]) -> BTreeSet<&str> {
+    live.iter().map(|target| target.uid.as_str()).collect()
+}
+
 impl Limits {
-    fn hold(&self, touched: &BTreeSet<&Target>, live: &[Target]) -> Result<(), Tripped> {
-        let regions: BTreeSet<&str> = touched.iter().map(|target| target.region.as_str()).collect();
+    fn hold_regions(&self, regions: &BTreeSet<&str>) -> Result<(), Tripped> {
         if let Some(most) = self.regions
             && regions.len() > most as usize
         {
-            let names: Vec<&str> = regions.into_iter().collect();
+            let names: Vec<&str> = regions.iter().copied().collect();
             let why = format!(
                 "{} regions would be touched at a time ({}), at most {most} may",
                 names.len(),
@@ -136,6 +174,10 @@ impl Limits {
             );
             return Err(Tripped::new(Guardrail::MaxRegions, why));
         }
+        Ok(())
+    }
+
+    fn hold_share(&self, touched: &BTreeSet<&Target>, live: &[Target]) -> Result<(), Tripped> {
         let roles: BTreeSet<&str> = touched.iter().map(|target| target.role.as_str()).collect();
         for role in roles {
             let of_role = |target: &&Target| target.role == role;
@@ -155,12 +197,13 @@ impl Limits {
     }
 }
 
-/// The fault that would touch too many regions together with those that overlap it, as far as the plan shows. `None` where
-/// all is well.
+/// The faults that would touch too many regions together with those that overlap them, as far as the plan shows.
 #[must_use]
-pub fn planned(timeline: &Timeline, platform: &StreamingPlatformSpec, limits: Limits) -> Option<(String, Tripped)> {
-    let most = limits.regions?;
-    timeline.faults.iter().find_map(|fault| {
+pub fn planned(timeline: &Timeline, platform: &StreamingPlatformSpec, limits: Limits) -> Vec<(String, Tripped)> {
+    let Some(most) = limits.regions else {
+        return Vec::new();
+    };
+    let found = timeline.faults.iter().filter_map(|fault| {
         // Something that touches at least so many regions at the moment this one begins.
         let during = |other: &&PlannedFault| {
             other.fault.name == fault.fault.name
@@ -179,7 +222,8 @@ pub fn planned(timeline: &Timeline, platform: &StreamingPlatformSpec, limits: Li
             );
             (fault.fault.name.clone(), Tripped::new(Guardrail::MaxRegions, why))
         })
-    })
+    });
+    found.collect()
 }
 
 /// Regions that a fault is certain to touch, by the platform's spec.
@@ -228,7 +272,7 @@ mod tests {
         Ledger::new(Limits { regions, pod_percent })
     }
 
-    fn uids(names: &[&str]) -> Vec<String> {
+    fn named(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
@@ -236,20 +280,20 @@ mod tests {
     fn a_second_region_is_refused_while_the_first_is_held() {
         let live = pods(&["eu-edge-0", "us-edge-0", "apac-edge-0"]);
         let ledger = ledger(Some(1), 100);
-        assert!(ledger.claim("a", &uids(&["eu-edge-0"]), &live, false).is_ok());
-        let refused = ledger.claim("b", &uids(&["us-edge-0"]), &live, false).unwrap_err();
+        assert!(ledger.claim("a", &named(&["eu-edge-0"]), &live, false).is_ok());
+        let refused = ledger.claim("b", &named(&["us-edge-0"]), &live, false).unwrap_err();
         assert_eq!(refused.guardrail, Guardrail::MaxRegions);
         assert!(
             refused.why.contains("2 regions") && refused.why.contains("eu, us"),
             "{refused}"
         );
         ledger.release("a");
-        assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
-        let all = self::ledger(Some(1), 100).claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false);
+        assert!(ledger.claim("b", &named(&["us-edge-0"]), &live, false).is_ok());
+        let all = self::ledger(Some(1), 100).claim("all", &named(&["eu-edge-0", "us-edge-0"]), &live, false);
         assert!(all.is_err(), "one fault in two regions");
         assert!(
             self::ledger(None, 100)
-                .claim("all", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .claim("all", &named(&["eu-edge-0", "us-edge-0"]), &live, false)
                 .is_ok()
         );
     }
@@ -259,23 +303,62 @@ mod tests {
         let ledger = ledger(None, 50);
         let mut live = pods(&["eu-edge-0", "us-edge-0", "us-origin-0"]);
         assert!(
-            ledger.claim("lost", &uids(&["eu-edge-0"]), &live, false).is_ok(),
+            ledger.claim("lost", &named(&["eu-edge-0"]), &live, false).is_ok(),
             "1 of 2"
         );
         // The autoscaler adds edges where they are lost.
         live.extend(pods(&["eu-edge-1"]));
-        let refused = ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).unwrap_err();
+        let refused = ledger.claim("lost", &named(&["eu-edge-1"]), &live, false).unwrap_err();
         assert_eq!(refused.guardrail, Guardrail::MaxPodPercent);
         assert!(refused.why.contains("2 of 3 running edge pods"), "{refused}");
         live.extend(pods(&["us-edge-1"]));
         assert!(
-            ledger.claim("lost", &uids(&["eu-edge-1"]), &live, false).is_ok(),
+            ledger.claim("lost", &named(&["eu-edge-1"]), &live, false).is_ok(),
             "2 of 4"
         );
         assert!(
-            ledger.claim("o", &uids(&["us-origin-0"]), &live, false).is_err(),
+            ledger.claim("o", &named(&["us-origin-0"]), &live, false).is_err(),
             "1 of 1 origin"
         );
+    }
+
+    #[test]
+    fn what_is_held_is_too_much_once_the_role_shrinks() {
+        let edges: Vec<String> = (0..10).map(|n| format!("eu-edge-{n}")).collect();
+        let names: Vec<&str> = edges.iter().map(String::as_str).collect();
+        let (live, ledger) = (pods(&names), ledger(None, 40));
+        ledger.claim("slow", &named(&names[..4]), &live, false).unwrap();
+        assert!(ledger.recheck(&live).is_ok(), "4 of 10");
+        let tripped = ledger.recheck(&pods(&names[..5])).unwrap_err();
+        assert_eq!(tripped.guardrail, Guardrail::MaxPodPercent);
+        assert!(tripped.why.contains("4 of 5 running edge pods"), "{tripped}");
+        // The autoscaler took those away that were touched: what is left is within the limit, and there is room for more.
+        let others = pods(&names[3..]);
+        assert!(ledger.recheck(&others).is_ok(), "1 of 7");
+        assert!(
+            ledger.claim("slow", &named(&names[4..5]), &others, false).is_ok(),
+            "2 of 7"
+        );
+        assert!(
+            ledger.claim("slow", &named(&names[5..7]), &others, false).is_err(),
+            "4 of 7"
+        );
+        ledger.release("slow");
+        assert!(ledger.recheck(&pods(&names[..1])).is_ok(), "nothing is held");
+    }
+
+    #[test]
+    fn pods_that_were_killed_do_not_make_the_share_of_others_larger() {
+        let live = pods(&["eu-edge-0", "eu-edge-1", "us-edge-0", "us-edge-1"]);
+        let ledger = ledger(None, 50);
+        ledger.claim("slow", &named(&["eu-edge-0"]), &live, false).unwrap();
+        ledger.claim("kill", &named(&["eu-edge-1"]), &live, true).unwrap();
+        let killed = pods(&["eu-edge-0", "us-edge-0", "us-edge-1"]);
+        assert!(ledger.recheck(&killed).is_ok());
+        let refused = ledger.claim("slow", &named(&["us-edge-0"]), &killed, false);
+        assert!(refused.is_err(), "what was killed counts when more is taken");
+        let back = pods(&["eu-edge-0", "eu-edge-2", "us-edge-0", "us-edge-1"]);
+        assert!(ledger.recheck(&back).is_ok());
     }
 
     #[test]
@@ -284,23 +367,23 @@ mod tests {
         let ledger = ledger(None, 50);
         assert!(
             ledger
-                .claim("a", &uids(&["eu-edge-0", "us-edge-0"]), &live, false)
+                .claim("a", &named(&["eu-edge-0", "us-edge-0"]), &live, false)
                 .is_err()
         );
-        assert!(ledger.claim("b", &uids(&["us-edge-0"]), &live, false).is_ok());
+        assert!(ledger.claim("b", &named(&["us-edge-0"]), &live, false).is_ok());
     }
 
     #[test]
     fn one_at_a_time_is_one_and_two_faults_at_a_time_are_two() {
         let ledger = ledger(None, 25);
         let live = pods(&["eu-edge-0", "eu-edge-1", "us-edge-0", "us-edge-1"]);
-        assert!(ledger.claim("kill", &uids(&["eu-edge-0"]), &live, true).is_ok());
+        assert!(ledger.claim("kill", &named(&["eu-edge-0"]), &live, true).is_ok());
         let later = pods(&["eu-edge-2", "eu-edge-1", "us-edge-0", "us-edge-1"]);
         assert!(
-            ledger.claim("kill", &uids(&["eu-edge-1"]), &later, true).is_ok(),
+            ledger.claim("kill", &named(&["eu-edge-1"]), &later, true).is_ok(),
             "the first was replaced"
         );
-        let other = ledger.claim("more", &uids(&["us-edge-0"]), &later, true);
+        let other = ledger.claim("more", &named(&["us-edge-0"]), &later, true);
         assert!(other.is_err(), "{other:?}");
     }
 
@@ -336,18 +419,19 @@ mod tests {
             fault("a", "0s", slow("eu")),
             fault("b", "10s", slow("us"))
         ]));
-        assert_eq!(planned(&apart, &platform, limits), None);
+        assert_eq!(planned(&apart, &platform, limits), []);
         let together = timeline(serde_json::json!([
             fault("a", "0s", slow("eu")),
             fault("b", "9s", slow("us"))
         ]));
-        assert_eq!(planned(&together, &platform, limits).unwrap().0, "b");
+        let found = planned(&together, &platform, limits);
+        assert!(found.len() == 1 && found[0].0 == "b", "{found:?}");
         let sandbox = Limits::of(&Guardrails::default(), Place::Sandbox);
-        assert_eq!(planned(&together, &platform, sandbox), None);
+        assert_eq!(planned(&together, &platform, sandbox), []);
         let everywhere = serde_json::json!({"cacheFlush": {"role": "edge"}});
         let flush = timeline(serde_json::json!([fault("flush", "0s", everywhere)]));
-        let (_, tripped) = planned(&flush, &platform, limits).unwrap();
-        assert!(tripped.why.contains("3 regions"), "{tripped}");
+        let found = planned(&flush, &platform, limits);
+        assert!(found.len() == 1 && found[0].1.why.contains("3 regions"), "{found:?}");
         let few = serde_json::json!({"podKill": {"role": "edge", "count": 1}});
         assert_eq!(
             planned(
@@ -355,7 +439,7 @@ mod tests {
                 &platform,
                 limits
             ),
-            None
+            []
         );
     }
 }

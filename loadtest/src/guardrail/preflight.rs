@@ -22,7 +22,7 @@ use crate::{
     drill::{DrillError, HEARTBEAT},
     http::{Access, Deadlines, HostList, Request, fetch},
     observe::{Snapshot, Subject},
-    plan::{PlanError, Timeline},
+    plan::{Mistake, PlanError, Problem, Timeline},
     player::Multivariant,
 };
 
@@ -42,28 +42,52 @@ pub fn fits(
     platform: &StreamingPlatformSpec,
     terms: &Terms,
 ) -> Result<(), PlanError> {
+    PlanError::unless_none(misfits(timeline, scenario, platform, terms))
+}
+
+/// Every limit that the plan does not keep to, and what of the scenario does not.
+#[must_use]
+pub fn misfits(
+    timeline: &Timeline,
+    scenario: &ScenarioSpec,
+    platform: &StreamingPlatformSpec,
+    terms: &Terms,
+) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    let mut limit = |path: String, why: String| {
+        let problem = Problem::Limit(why);
+        found.push(Mistake { path, problem });
+    };
     let longest = scenario.guardrails.max_duration;
     let length = Duration::from_millis(timeline.length_ms) + Guardrails::UNDO.0;
     if length > longest.0 {
         let seconds = length.as_secs();
-        return Err(PlanError::Limit(format!(
-            "the phases, and the time for taking faults back, take {seconds} s; guardrails.maxDuration is {longest}"
-        )));
+        limit(
+            "spec.guardrails.maxDuration".into(),
+            format!(
+                "the phases, and the time for taking faults back, take {seconds} s; guardrails.maxDuration is {longest}"
+            ),
+        );
     }
     let limits = Limits::of(&scenario.guardrails, terms.place);
-    if let Some((fault, tripped)) = blast::planned(timeline, platform, limits) {
-        return Err(PlanError::Limit(format!("fault `{fault}`: {}", tripped.why)));
+    for (fault, tripped) in blast::planned(timeline, platform, limits) {
+        let index = scenario.faults.iter().position(|known| known.name == fault);
+        let path = index.map_or_else(|| "spec.faults".to_owned(), |index| format!("spec.faults[{index}]"));
+        limit(path, format!("fault `{fault}`: {}", tripped.why));
     }
-    let Some(most) = terms.requests_per_second else {
-        return Ok(());
-    };
-    let planned = rate::planned(timeline, platform, &scenario.audience.channel, HEARTBEAT);
-    if planned > f64::from(most) {
-        return Err(PlanError::Limit(format!(
-            "the audience would make {planned:.0} requests a second at its peak, --max-requests-per-second is {most}"
-        )));
+    if let Some(most) = terms.requests_per_second {
+        let planned = rate::planned(timeline, platform, &scenario.audience.channel, HEARTBEAT);
+        if planned > f64::from(most) {
+            limit(
+                "spec.audience.phases".into(),
+                format!(
+                    "the audience would make {planned:.0} requests a second at its peak, --max-requests-per-second is \
+                     {most}: have fewer viewers, or let them make more"
+                ),
+            );
+        }
     }
-    Ok(())
+    found
 }
 
 /// Whether a drill may start: the lever is released, namespace and platform agree to it, and load would go to hosts that
@@ -264,6 +288,36 @@ mod tests {
         assert!(
             refused.contains("fault `lose-eu`") && refused.contains("maxRegions is 1"),
             "{refused}"
+        );
+    }
+
+    #[test]
+    fn every_limit_is_named_with_what_does_not_keep_to_it() {
+        let (mut scenario, platform) = (scenario(), platform());
+        scenario.guardrails.max_duration.0 = Duration::from_secs(1);
+        let flush =
+            |name: &str| json!({"name": name, "start": {"phase": "peak"}, "action": {"cacheFlush": {"role": "edge"}}});
+        let fine = json!({"name": "b", "start": {"phase": "peak"}, "action": {"cacheFlush": {"role": "edge", "region": "eu"}}});
+        scenario.faults = serde_json::from_value(json!([flush("a"), fine, flush("c")])).unwrap();
+        let terms = Terms {
+            requests_per_second: Some(10),
+            ..Terms::cluster(Some("staging".into()))
+        };
+        let timeline = plan(&scenario, &platform, None).unwrap();
+        let found = misfits(&timeline, &scenario, &platform, &terms);
+        let paths: Vec<&str> = found.iter().map(|mistake| mistake.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "spec.guardrails.maxDuration",
+                "spec.faults[0]",
+                "spec.faults[2]",
+                "spec.audience.phases"
+            ]
+        );
+        assert_eq!(
+            fits(&timeline, &scenario, &platform, &terms).unwrap_err().mistakes,
+            found
         );
     }
 

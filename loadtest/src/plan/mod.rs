@@ -53,9 +53,38 @@ pub struct Timeline {
     pub length_ms: u64,
 }
 
-/// Why a scenario has no timeline.
+/// Why a scenario has no timeline, or none that may be run: every mistake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
+#[error("{}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct PlanError {
+    /// At least one.
+    pub mistakes: Vec<Mistake>,
+}
+
+impl PlanError {
+    /// An error where there are mistakes.
+    pub fn unless_none(mistakes: Vec<Mistake>) -> Result<(), Self> {
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Self { mistakes })
+        }
+    }
+}
+
+/// One mistake of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct Mistake {
+    /// The part of the scenario: `spec.faults[1].action`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
     /// A fault names a phase that is not there.
     #[error("fault `{fault}` starts in phase `{phase}`, which the scenario does not have; its phases are {known}")]
     UnknownPhase {
@@ -96,6 +125,14 @@ pub fn plan(
     platform: &StreamingPlatformSpec,
     seed: Option<u64>,
 ) -> Result<Timeline, PlanError> {
+    let (timeline, mistakes) = draft(scenario, platform, seed);
+    PlanError::unless_none(mistakes)?;
+    Ok(timeline)
+}
+
+/// The same; what cannot be planned is left out of the timeline, and among the mistakes.
+#[must_use]
+pub fn draft(scenario: &ScenarioSpec, platform: &StreamingPlatformSpec, seed: Option<u64>) -> (Timeline, Vec<Mistake>) {
     let mut phases = Vec::with_capacity(scenario.audience.phases.len());
     let (mut clock, mut viewers) = (0, 0);
     for phase in &scenario.audience.phases {
@@ -109,48 +146,63 @@ pub fn plan(
         });
         (clock, viewers) = (end, phase.viewers);
     }
+    let mut mistakes = Vec::new();
     if clock == 0 {
-        return Err(PlanError::Empty);
-    }
-    let mut faults = Vec::with_capacity(scenario.faults.len());
-    for fault in &scenario.faults {
-        let phase = phases
-            .iter()
-            .find(|p| p.name == fault.start.phase)
-            .ok_or_else(|| PlanError::UnknownPhase {
-                fault: fault.name.clone(),
-                phase: fault.start.phase.clone(),
-                known: phases
-                    .iter()
-                    .map(|p| format!("`{}`", p.name))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })?;
-        let inject_ms = phase.start_ms + millis(fault.start.after.0);
-        let undo_ms = inject_ms + millis(fault.duration.0);
-        if undo_ms > clock {
-            return Err(PlanError::FaultOutlastsRun {
-                fault: fault.name.clone(),
-                late_ms: undo_ms - clock,
-            });
-        }
-        let blast = blast(&fault.action, platform).map_err(|problem| PlanError::Target {
-            fault: fault.name.clone(),
-            problem,
-        })?;
-        faults.push(PlannedFault {
-            fault: fault.clone(),
-            inject_ms,
-            undo_ms,
-            blast,
+        mistakes.push(Mistake {
+            path: "spec.audience.phases".into(),
+            problem: Problem::Empty,
         });
     }
+    let mut faults = Vec::with_capacity(scenario.faults.len());
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        match planned(fault, &phases, clock, platform) {
+            Ok(fault) => faults.push(fault),
+            Err((field, problem)) => mistakes.push(Mistake {
+                path: format!("spec.faults[{index}].{field}"),
+                problem,
+            }),
+        }
+    }
     faults.sort_by_key(|f| f.inject_ms);
-    Ok(Timeline {
+    let timeline = Timeline {
         seed: seed.unwrap_or(scenario.seed),
         phases,
         faults,
         length_ms: clock,
+    };
+    (timeline, mistakes)
+}
+
+/// One fault on the clock, or what is wrong with which of its fields.
+fn planned(
+    fault: &Fault,
+    phases: &[PlannedPhase],
+    end_ms: u64,
+    platform: &StreamingPlatformSpec,
+) -> Result<PlannedFault, (&'static str, Problem)> {
+    let name = || fault.name.clone();
+    let Some(phase) = phases.iter().find(|p| p.name == fault.start.phase) else {
+        let known: Vec<String> = phases.iter().map(|p| format!("`{}`", p.name)).collect();
+        let problem = Problem::UnknownPhase {
+            fault: name(),
+            phase: fault.start.phase.clone(),
+            known: known.join(", "),
+        };
+        return Err(("start.phase", problem));
+    };
+    let inject_ms = phase.start_ms + millis(fault.start.after.0);
+    let undo_ms = inject_ms + millis(fault.duration.0);
+    if undo_ms > end_ms {
+        let late_ms = undo_ms - end_ms;
+        return Err(("duration", Problem::FaultOutlastsRun { fault: name(), late_ms }));
+    }
+    let blast =
+        blast(&fault.action, platform).map_err(|problem| ("action", Problem::Target { fault: name(), problem }))?;
+    Ok(PlannedFault {
+        fault: fault.clone(),
+        inject_ms,
+        undo_ms,
+        blast,
     })
 }
 
@@ -232,22 +284,47 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_must_end_within_the_run() {
+    fn every_fault_that_cannot_be_planned_is_named_with_its_place() {
         let mut scenario = scenario();
-        scenario.faults[0].duration = "10m".parse().unwrap();
-        assert!(matches!(
-            plan(&scenario, &platform(), None),
-            Err(PlanError::FaultOutlastsRun { .. })
-        ));
+        let good = scenario.faults[0].clone();
+        let mut late = good.clone();
+        late.duration = "10m".parse().unwrap();
+        let mut nowhere = good.clone();
+        nowhere.action = showrunner_crds::scenario::FaultAction::RegionLoss { region: "mars".into() };
+        let mut unknown = good.clone();
+        unknown.start.phase = "peek".into();
+        scenario.faults = vec![late, good, nowhere, unknown];
+        let (timeline, mistakes) = draft(&scenario, &platform(), None);
+        let found: Vec<&str> = mistakes.iter().map(|mistake| mistake.path.as_str()).collect();
+        assert_eq!(
+            found,
+            [
+                "spec.faults[0].duration",
+                "spec.faults[2].action",
+                "spec.faults[3].start.phase"
+            ]
+        );
+        assert!(matches!(mistakes[0].problem, Problem::FaultOutlastsRun { .. }));
+        assert!(matches!(mistakes[1].problem, Problem::Target { .. }));
+        assert_eq!(timeline.faults.len(), 1, "the good one");
+        let error = plan(&scenario, &platform(), None).unwrap_err();
+        assert_eq!(error.mistakes, mistakes);
+        let said = error.to_string();
+        assert!(
+            said.contains("570000 ms") && said.contains("`mars`") && said.contains("`peek`"),
+            "{said}"
+        );
     }
 
     #[test]
-    fn a_fault_must_aim_at_what_is_there() {
+    fn a_scenario_lasts_some_time() {
         let mut scenario = scenario();
-        scenario.faults[0].action = showrunner_crds::scenario::FaultAction::RegionLoss { region: "mars".into() };
-        assert!(matches!(
-            plan(&scenario, &platform(), None),
-            Err(PlanError::Target { .. })
-        ));
+        for phase in &mut scenario.audience.phases {
+            phase.duration = "0s".parse().unwrap();
+        }
+        scenario.faults.clear();
+        let error = plan(&scenario, &platform(), None).unwrap_err();
+        assert_eq!(error.mistakes[0].path, "spec.audience.phases");
+        assert_eq!(error.mistakes[0].problem, Problem::Empty);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use showrunner_crds::{
     labels,
-    platform::{Role, StreamingPlatformSpec},
+    platform::{Region, Role, StreamingPlatformSpec},
     scenario::FaultAction,
 };
 
@@ -67,7 +67,7 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
             .map(|r| &r.name);
         let (lost, left): (Vec<&String>, Vec<&String>) = with_edges.partition(|name| region.is_none_or(|r| &r == name));
         if left.is_empty() {
-            return Err("it takes every edge of every region: that would leave no path to any viewer".to_owned());
+            return Err(no_path(role));
         }
         Ok(lost.into_iter().cloned().collect())
     };
@@ -93,7 +93,7 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         }
         FaultAction::PodKill { role, region, count } => {
             role_in(*role, region.as_ref())?;
-            let regions_lost = if count.is_none() {
+            let regions_lost = if count.is_none_or(|count| u64::from(count) >= most_edges(platform, region.as_ref())) {
                 without_edges(*role, region.as_ref())?
             } else {
                 Vec::new()
@@ -107,6 +107,15 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
         FaultAction::NetworkPartition { role, region } => {
             role_in(*role, region.as_ref())?;
             let regions_lost = without_edges(*role, region.as_ref())?;
+            let others = platform
+                .regions
+                .iter()
+                .any(|r| region.as_ref().is_some_and(|lost| &r.name != lost) && r.roles.contains(role));
+            // Edges fetch from any shield, shields from any origin, and any encoder keeps a stream alive: one region with
+            // the role is enough. Without steering, whoever watches goes on.
+            if !others && matches!(role, Role::Encoder | Role::Origin | Role::Shield) {
+                return Err(no_path(*role));
+            }
             Ok(Blast {
                 labels: select(*role, region.as_ref()),
                 count: None,
@@ -150,6 +159,22 @@ pub fn blast(action: &FaultAction, platform: &StreamingPlatformSpec) -> Result<B
     }
 }
 
+fn no_path(role: Role) -> String {
+    format!("it takes every {role} of every region: that would leave no path to any viewer")
+}
+
+/// As many edges as the regions may have, or the one that is named.
+fn most_edges(platform: &StreamingPlatformSpec, region: Option<&String>) -> u64 {
+    let scaling = &platform.edge.autoscaling;
+    let most = if scaling.enabled {
+        scaling.max_replicas.max(scaling.min_replicas)
+    } else {
+        scaling.min_replicas
+    };
+    let has_edges = |r: &&Region| r.roles.contains(&Role::Edge) && region.is_none_or(|name| &r.name == name);
+    platform.regions.iter().filter(has_edges).count() as u64 * u64::from(most)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -183,5 +208,54 @@ mod tests {
             region: Some("eu".into()),
         };
         assert_eq!(blast(&one, &platform).unwrap().regions_lost, ["eu"]);
+    }
+    /// Three regions with at most 20 edges each.
+    #[test]
+    fn a_count_of_all_that_there_may_be_is_all_of_them() {
+        let kill = |region: Option<&str>, count| {
+            let action = FaultAction::PodKill {
+                role: Role::Edge,
+                region: region.map(str::to_owned),
+                count: Some(count),
+            };
+            blast(&action, &platform()).map(|blast| blast.regions_lost)
+        };
+        assert_eq!(kill(Some("eu"), 10_000).unwrap(), ["eu"]);
+        assert_eq!(kill(Some("eu"), 20).unwrap(), ["eu"]);
+        assert!(kill(Some("eu"), 19).unwrap().is_empty());
+        assert!(kill(None, 59).unwrap().is_empty());
+        for count in [60, 10_000] {
+            let refused = kill(None, count).unwrap_err();
+            assert!(refused.contains("every edge of every region"), "{refused}");
+        }
+        let mut fixed = platform();
+        fixed.edge.autoscaling.enabled = false;
+        let one = FaultAction::PodKill {
+            role: Role::Edge,
+            region: Some("eu".into()),
+            count: Some(1),
+        };
+        assert_eq!(blast(&one, &fixed).unwrap().regions_lost, ["eu"]);
+    }
+
+    #[test]
+    fn no_tier_that_media_passes_through_is_cut_off_everywhere() {
+        let cut = |role, region: Option<&str>, platform: &StreamingPlatformSpec| {
+            let region = region.map(str::to_owned);
+            blast(&FaultAction::NetworkPartition { role, region }, platform)
+        };
+        let platform = platform();
+        let mut single = platform.clone();
+        // `us` and `apac` have edges only.
+        single.regions[1].roles = single.regions[2].roles.clone();
+        for role in [Role::Encoder, Role::Origin, Role::Shield] {
+            let refused = cut(role, None, &platform).unwrap_err();
+            assert!(refused.contains(&format!("every {role} of every region")), "{refused}");
+            assert!(cut(role, Some("eu"), &platform).is_ok(), "us has the {role}");
+            assert!(cut(role, Some("eu"), &single).is_err(), "eu alone has the {role}");
+        }
+        for role in [Role::Steering, Role::Services] {
+            assert!(cut(role, None, &platform).is_ok(), "{role}");
+        }
     }
 }

@@ -6,8 +6,11 @@
 
 mod lease;
 mod merge;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -101,6 +104,9 @@ pub struct Record {
 #[derive(Debug)]
 struct Written {
     drill: Option<Drill>,
+    /// Mutations that were seen to be in the Drill's journal: none is ever taken out of it. It is kept where a later write
+    /// fails, and with it what is known of the Drill.
+    accepted: BTreeSet<u32>,
     change: u64,
 }
 
@@ -169,6 +175,7 @@ impl Record {
             changed: AtomicU64::new(0),
             written: tokio::sync::Mutex::new(Written {
                 drill: Some(drill.clone()),
+                accepted: BTreeSet::new(),
                 change: 0,
             }),
         }
@@ -188,6 +195,15 @@ impl Record {
         ask(&self.name, self.drills.get(&self.name)).await
     }
 
+    /// Each mutation as far as this process knows it to be: what it has not written yet too.
+    pub(crate) fn journal(&self) -> Vec<JournalEntry> {
+        self.wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .journal
+            .clone()
+    }
+
     /// The runner's Lease.
     #[must_use]
     pub fn lease(&self) -> Option<&RunnerLease> {
@@ -201,11 +217,7 @@ impl Record {
         }
         self.change(|wanted| wanted.journal.push(entry.clone()));
         let outcome = self.flush().await;
-        let there = |drill: &Drill| {
-            let journal = drill.status.as_ref().map(|status| &status.journal);
-            journal.is_some_and(|journal| journal.iter().any(|known| known.id == entry.id))
-        };
-        let accepted = self.written.lock().await.drill.as_ref().is_some_and(there);
+        let accepted = self.written.lock().await.accepted.contains(&entry.id);
         if outcome.is_ok() && accepted {
             return Ok(());
         }
@@ -360,6 +372,8 @@ impl Record {
             )
             .await?;
         }
+        let journal = drill.status.iter().flat_map(|status| &status.journal);
+        written.accepted.extend(journal.map(|entry| entry.id));
         written.drill = Some(drill);
         written.change = change;
         Ok(())
@@ -393,10 +407,14 @@ pub(crate) async fn unfinished(
     Ok(open)
 }
 
-/// By this Drills are ordered: the older one has the platform.
-pub(crate) fn age(drill: &Drill) -> (Option<Timestamp>, String) {
-    let since = drill.meta().creation_timestamp.as_ref().map(|time| time.0);
-    (since, drill.uid().unwrap_or_default())
+fn age(drill: &Drill) -> (Option<i64>, String) {
+    (created(drill), drill.uid().unwrap_or_default())
+}
+
+/// The second in which a Drill was made. Which of two came first within one second nothing tells.
+pub(crate) fn created(drill: &Drill) -> Option<i64> {
+    let time = drill.meta().creation_timestamp.as_ref();
+    time.map(|time| time.0.as_second())
 }
 
 fn back_off(failures: &mut u32) -> Duration {

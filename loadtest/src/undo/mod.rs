@@ -71,7 +71,7 @@ struct Run {
     entries: Vec<Entry>,
     journal: Option<Journal>,
     record: Option<Record>,
-    /// Known to be over, with all of it taken back and proved.
+    /// On record as over, with all of it taken back.
     finished: bool,
 }
 
@@ -100,15 +100,14 @@ pub async fn undo(client: &Client, source: &Source, settings: &Settings, say: Sa
         take_back(client, &run, &todo, settings, say, &mut report).await;
         todo.clear();
         sweep(client, &run, settings, say, &mut report).await;
-        if !run.finished {
-            let none = CancellationToken::new();
-            let steady = wait_steady(client, &run.subject, settings.steady_within, &none).await;
-            say(&format!("{}: {}", run.name, steady.detail));
-            report.steady = Some(Steady {
-                ok: steady.ok,
-                detail: steady.detail,
-            });
-        }
+        // Of a run that is over, too: whoever ended it may not have looked at the platform.
+        let none = CancellationToken::new();
+        let steady = wait_steady(client, &run.subject, settings.steady_within, &none).await;
+        say(&format!("{}: {}", run.name, steady.detail));
+        report.steady = Some(Steady {
+            ok: steady.ok,
+            detail: steady.detail,
+        });
         report.left = remains(client, &run, settings).await;
         if report.left.is_empty() || round + 1 == ROUNDS || report.failed() {
             break;
@@ -118,8 +117,10 @@ pub async fn undo(client: &Client, source: &Source, settings: &Settings, say: Sa
     for line in &report.left {
         say(&format!("{}: still there: {line}", run.name));
     }
+    // The Drill of a run that is over says so already, and stays as it is unless something of the run is there after all.
+    let untrue = report.failed() || !report.left.is_empty();
     if let Some(record) = &run.record
-        && !run.finished
+        && (!run.finished || untrue)
     {
         let noted = record.undone(report.proved, &report.summary()).await;
         if let Err(error) = noted {

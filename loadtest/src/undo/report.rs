@@ -21,7 +21,7 @@ pub struct Report {
     pub mutations: Vec<Mutation>,
     /// What is still there.
     pub left: Vec<String>,
-    /// The platform afterwards; absent for a run that was known to be over.
+    /// The platform afterwards; absent where a journal names no run.
     pub steady: Option<Steady>,
     /// Nothing is left, and the platform is in its steady state.
     pub proved: bool,

@@ -13,16 +13,19 @@ use tokio::time::{Instant, sleep};
 use super::{Say, Settings, Source, UndoError, undo};
 use crate::{
     observe::Subject,
-    record::{age, ask, unfinished},
+    record::{ask, created, unfinished},
 };
 
 /// Time between looks.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What keeps a new drill from starting.
+#[derive(Debug)]
 pub(crate) enum InTheWay {
     /// Another drill runs.
     Running(String),
+    /// Another drill runs, and began in the same second.
+    Tied(String),
     /// An earlier one could not be undone.
     NotUndone(String),
 }
@@ -34,7 +37,8 @@ pub async fn unfinished_drills(client: &Client, namespace: &str) -> Result<Vec<S
 }
 
 /// Undoes what earlier drills of the platform have left, once their runners are known to be gone. Refuses while one of them
-/// lives. `own` is the Drill of the caller: of two that begin at once the older one has the platform.
+/// lives. `own` is the Drill of the caller, which is on record already: of two that begin at once the older one has the
+/// platform. Within one second nobody is older, and whoever sees the other gives way: the first to look may have seen nobody.
 pub(crate) async fn clear_the_way(
     client: &Client,
     subject: &Subject,
@@ -49,7 +53,7 @@ pub(crate) async fn clear_the_way(
     loop {
         let platform = Some(subject.platform.as_str());
         let mut open = unfinished(client, &subject.namespace, platform).await?;
-        open.retain(|drill| drill.uid() != own.uid() && age(drill) < age(own));
+        open.retain(|drill| drill.uid() != own.uid() && created(drill) <= created(own));
         if open.is_empty() {
             return Ok(Ok(()));
         }
@@ -77,9 +81,129 @@ pub(crate) async fn clear_the_way(
                     return Ok(Err(InTheWay::NotUndone(format!("drill {name}: {}", report.summary()))));
                 }
             } else if *first != version {
-                return Ok(Err(InTheWay::Running(name)));
+                let tied = created(&drill) == created(own);
+                return Ok(Err(if tied {
+                    InTheWay::Tied(name)
+                } else {
+                    InTheWay::Running(name)
+                }));
             }
         }
         sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use kube::api::PostParams;
+    use showrunner_apiserver::{ApiServer, ApiServerConfig};
+    use showrunner_crds::{crd::all_crds, drill::DrillSpec};
+    use showrunner_unreliable::seeds::paused;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{drill::Halt, record::Record};
+
+    async fn cluster() -> Client {
+        let client = ApiServer::new(ApiServerConfig::default()).client("cinema");
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let drills = all_crds().into_iter().find(|crd| crd.spec.names.kind == "Drill");
+        definitions
+            .create(&PostParams::default(), &drills.unwrap())
+            .await
+            .unwrap();
+        let namespace = serde_json::from_value(serde_json::json!({ "metadata": { "name": "cinema" } })).unwrap();
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        client
+    }
+
+    async fn begin(client: &Client, name: &str) -> (Record, Drill) {
+        let spec = DrillSpec {
+            scenario: "night".into(),
+            platform: "cinema".into(),
+            seed: None,
+        };
+        let record = Record::create(client, "cinema", name, spec, name).await.unwrap();
+        let drill = record.drill().await.unwrap();
+        (record, drill)
+    }
+
+    async fn clear(client: &Client, own: &Drill) -> Result<(), InTheWay> {
+        let subject = Subject {
+            namespace: "cinema".into(),
+            platform: "cinema".into(),
+        };
+        let settings = Settings::default();
+        clear_the_way(client, &subject, own, &settings, &|_| {}).await.unwrap()
+    }
+
+    #[test]
+    fn of_two_that_begin_in_one_second_whoever_sees_the_other_gives_way() {
+        paused(0, async {
+            let client = cluster().await;
+            for round in 0.. {
+                assert!(round < 1000, "no two drills are as this test wants them");
+                let (first, own) = begin(&client, &format!("first-{round}")).await;
+                assert!(clear(&client, &own).await.is_ok(), "nobody is there yet");
+                let (second, other) = begin(&client, &format!("second-{round}")).await;
+                // By whatever order there is within a second, the later one may come first.
+                if created(&own) == created(&other) && other.uid() < own.uid() {
+                    let halt = Halt::new(CancellationToken::new());
+                    let cleared = tokio::select! {
+                        cleared = clear(&client, &other) => cleared,
+                        () = first.keep(&halt) => panic!("the first was stopped"),
+                    };
+                    let expected = format!("first-{round}");
+                    assert!(
+                        matches!(&cleared, Err(InTheWay::Tied(name)) if *name == expected),
+                        "{cleared:?}"
+                    );
+                    return;
+                }
+                for over in [first, second] {
+                    over.finish(true, true, "pass", "").await.unwrap();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn two_that_see_each_other_in_one_second_both_give_way() {
+        paused(0, async {
+            let client = cluster().await;
+            for round in 0.. {
+                assert!(round < 1000, "no two drills began in one second");
+                let (one, first) = begin(&client, &format!("one-{round}")).await;
+                let (other, second) = begin(&client, &format!("other-{round}")).await;
+                if created(&first) == created(&second) {
+                    let halt = Halt::new(CancellationToken::new());
+                    let cleared = tokio::select! {
+                        cleared = async { tokio::join!(clear(&client, &first), clear(&client, &second)) } => cleared,
+                        () = async { tokio::join!(one.keep(&halt), other.keep(&halt)); } => panic!("they were stopped"),
+                    };
+                    let tied = |cleared: &Result<(), InTheWay>| matches!(cleared, Err(InTheWay::Tied(_)));
+                    assert!(tied(&cleared.0) && tied(&cleared.1), "{cleared:?}");
+                    return;
+                }
+                for over in [one, other] {
+                    over.finish(true, true, "pass", "").await.unwrap();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_younger_one_is_nobodys_concern() {
+        paused(0, async {
+            let client = cluster().await;
+            let (_one, mut own) = begin(&client, "one").await;
+            let _other = begin(&client, "other").await;
+            let time = own.metadata.creation_timestamp.as_mut().unwrap();
+            time.0 -= jiff::SignedDuration::from_secs(1);
+            assert!(clear(&client, &own).await.is_ok());
+        });
     }
 }

@@ -62,11 +62,16 @@ pub(crate) enum Runner {
 impl Runner {
     /// The cluster's side of a run: its record, two faults at a time, their undo, its end.
     pub(crate) async fn run(self, client: Client, dir: &Path) {
+        self.run_until(client, dir, CancellationToken::new()).await;
+    }
+
+    /// The same, ended early by `stop`.
+    pub(crate) async fn run_until(self, client: Client, dir: &Path, stop: CancellationToken) {
         let record = record(&client).await;
-        let halt = Halt::new(CancellationToken::new());
+        let halt = Halt::new(stop);
         let worked = async {
             match self {
-                Runner::Ours => work(&client, dir, &record, &halt).await,
+                Runner::Ours => Box::pin(work(&client, dir, &record, &halt)).await,
                 Runner::JournalLast => work_badly(&client, dir, &record).await,
             }
             record.finish(true, true, "pass", "").await.unwrap();
@@ -104,7 +109,7 @@ fn fault(name: &str, after: &str, region: &str) -> serde_json::Value {
     })
 }
 
-fn timeline() -> Timeline {
+pub(crate) fn timeline() -> Timeline {
     let scenario: ScenarioSpec = serde_json::from_value(json!({
         "title": "Slow edges",
         "audience": {
@@ -126,7 +131,15 @@ fn timeline() -> Timeline {
 
 async fn work(client: &Client, dir: &Path, record: &Arc<Record>, halt: &Halt) {
     let timeline = timeline();
-    let (_writer, recorder) = evidence(dir);
+    let (_writer, injector) = injector(client, dir, record);
+    let (origin, faults) = (Instant::now(), &timeline.faults);
+    let work = |index: usize| injector.work(&faults[index], origin, halt.token());
+    tokio::try_join!(work(0), work(1)).unwrap();
+}
+
+/// The real injector, and what takes its evidence down.
+pub(crate) fn injector(client: &Client, dir: &Path, record: &Arc<Record>) -> (Writer, Injector) {
+    let (writer, recorder) = evidence(dir);
     let (_in, latest) = watch::channel(Snapshot::default());
     let subject = Subject {
         namespace: NAMESPACE.into(),
@@ -134,9 +147,7 @@ async fn work(client: &Client, dir: &Path, record: &Arc<Record>, halt: &Halt) {
     };
     let journal = journal(dir, record);
     let injector = Injector::new(client.clone(), subject, journal, recorder, latest, RUN, 1, UNDO_WITHIN);
-    let (origin, faults) = (Instant::now(), &timeline.faults);
-    let work = |index: usize| injector.work(&faults[index], origin, halt.token());
-    tokio::try_join!(work(0), work(1)).unwrap();
+    (writer, injector)
 }
 
 /// Evidence, written in another runtime: paused time does not jump while something blocks.

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actors;
+mod sending;
 mod world;
 
 use std::time::Duration;

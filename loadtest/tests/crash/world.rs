@@ -19,7 +19,7 @@ use tokio::{
     net::TcpListener,
     task::JoinSet,
 };
-use tower::Layer as _;
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::actors::Runner;
 
@@ -127,6 +127,30 @@ impl World {
         let link = self.network.link("mortal");
         let cut = link.cut_at(call, carried_out);
         (Client::new(link.layer(self.server.service()), NAMESPACE), cut)
+    }
+
+    /// A client whose calls `see` is told of, method and path, right before they are sent. Where it gives a time, the call
+    /// takes that long to get there, and its answer is lost.
+    pub(crate) fn watched(
+        &self,
+        mut see: impl FnMut(&http::Method, &str) -> Option<Duration> + Clone + Send + 'static,
+    ) -> Client {
+        let server = self.server.service();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let late = see(request.method(), request.uri().path());
+            let server = server.clone();
+            async move {
+                let Some(late) = late else {
+                    return server.oneshot(request).await;
+                };
+                tokio::spawn(async move {
+                    tokio::time::sleep(late).await;
+                    let _ = server.oneshot(request).await;
+                });
+                std::future::pending().await
+            }
+        });
+        Client::new(service, NAMESPACE)
     }
 
     /// Whether the call at which a client was cut off last would change anything.

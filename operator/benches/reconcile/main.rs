@@ -134,16 +134,23 @@ async fn converging() -> Value {
     let done = loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let all = platforms.list(&ListParams::default()).await.unwrap();
-        let done = all.iter().filter(|platform| platform.status.is_some()).count();
+        let done = all.iter().filter(|platform| is_applied(platform)).count();
         if done == PLATFORMS || began.elapsed() > DEADLINE {
             break done;
         }
     };
     let (seconds, cpu, served) = (began.elapsed().as_secs_f64(), own_cpu() - cpu, cluster.share.read());
     assert_eq!(done, PLATFORMS, "not all converged in {DEADLINE:?}");
-    let objects = cluster.objects("p-7").await;
     stop.cancel();
     operator.await.unwrap().unwrap();
+    let objects = cluster.objects("p-0").await;
+    for index in 1..PLATFORMS {
+        assert_eq!(
+            cluster.objects(&format!("p-{index}")).await,
+            objects,
+            "objects of p-{index}"
+        );
+    }
     println!("{PLATFORMS} platforms of three regions ({objects} objects each), all at once, one core:");
     println!(
         "  {seconds:.1} s, {:.1} platforms/s, {:.0} objects/s; {:.0} requests each; CPU {:.1} ms each, of it {:.0} % in the API server",
@@ -161,6 +168,16 @@ async fn converging() -> Value {
         "requestsEach": served.requests as f64 / PLATFORMS as f64,
         "cpuMsEach": cpu * 1e3 / PLATFORMS as f64,
         "apiServerShareOfCpu": served.seconds / cpu,
+    })
+}
+
+/// Whether the status says of the present spec that no region of it failed.
+fn is_applied(platform: &StreamingPlatform) -> bool {
+    let conditions = platform.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions.iter().any(|condition| {
+        condition.type_ == "Degraded"
+            && condition.status == "False"
+            && condition.observed_generation == platform.metadata.generation
     })
 }
 

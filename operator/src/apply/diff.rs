@@ -50,7 +50,7 @@ pub(super) fn is_current(live: &DynamicObject, body: &Value) -> bool {
                 // It was found as what it is.
                 "apiVersion" | "kind" => true,
                 "metadata" => metadata_covers(&live.metadata, wanted),
-                _ => live.data.get(field).is_some_and(|live| covers(live, wanted)) || is_nothing(wanted),
+                _ => covers(live.data.get(field).unwrap_or(&Value::Null), wanted),
             })
         })
 }
@@ -71,29 +71,73 @@ fn metadata_covers(live: &ObjectMeta, wanted: &Value) -> bool {
             "namespace" => text(&live.namespace, wanted),
             "labels" => texts(&live.labels, wanted),
             "annotations" => texts(&live.annotations, wanted),
-            "ownerReferences" => serde_json::to_value(&live.owner_references).is_ok_and(|live| covers(&live, wanted)),
+            "ownerReferences" => serde_json::to_value(&live.owner_references).is_ok_and(|live| among(&live, wanted)),
             _ => is_nothing(wanted),
         })
     })
 }
 
-/// Whether everything in `wanted` is in `live`; defaults and fields of others may be there besides. Elements of a list are
-/// found by `name` where they have one, by position otherwise.
+/// Lists whose items are merged by a key (`x-kubernetes-list-type: map` or `set` in what Kubernetes publishes): others may
+/// have items of their own in them. Every other list has one owner as a whole.
+const MERGED_LISTS: [&str; 7] = [
+    "containers",
+    "env",
+    "initContainers",
+    "ports",
+    "topologySpreadConstraints",
+    "volumeMounts",
+    "volumes",
+];
+/// Maps that have one owner as a whole (`x-kubernetes-map-type: atomic`): a Service with a key more in its selector selects
+/// nothing.
+const ATOMIC_MAPS: [&str; 5] = [
+    "labelSelector",
+    "namespaceSelector",
+    "nodeSelector",
+    "podSelector",
+    "selector",
+];
+
+/// Whether everything in `wanted` is in `live`. Defaults and what others own may be there besides; not so in a list or map
+/// that has one owner as a whole: what others add to it, they have taken from us.
 #[must_use]
 pub(super) fn covers(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, wanted)| live.get(key).is_some_and(|live| covers(live, wanted)) || is_nothing(wanted)),
-        (Value::Array(live), Value::Array(wanted)) => wanted.iter().enumerate().all(|(index, wanted)| {
-            let named = wanted.get("name").filter(|name| name.is_string());
-            let found = match named {
-                Some(name) => live.iter().find(|live| live.get("name") == Some(name)),
-                None => live.get(index),
-            };
-            found.is_some_and(|live| covers(live, wanted))
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| {
+            let live = live.get(field).unwrap_or(&Value::Null);
+            match wanted {
+                Value::Array(_) if MERGED_LISTS.contains(&field.as_str()) => among(live, wanted),
+                Value::Array(_) => same(live, wanted),
+                _ if ATOMIC_MAPS.contains(&field.as_str()) => same(live, wanted),
+                _ => covers(live, wanted),
+            }
         }),
-        (live, wanted) => live == wanted,
+        (live, wanted) => same(live, wanted),
+    }
+}
+
+/// Whether each of the items of `wanted` is among those of `live`.
+fn among(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Array(live), Value::Array(wanted)) => {
+            wanted.iter().all(|wanted| live.iter().any(|live| covers(live, wanted)))
+        }
+        (_, wanted) => is_nothing(wanted),
+    }
+}
+
+/// Whether the two are equal, but for what is nothing.
+fn same(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            let known = |(field, live): (&String, &Value)| wanted.contains_key(field) || is_nothing(live);
+            let held = |(field, wanted): (&String, &Value)| same(live.get(field).unwrap_or(&Value::Null), wanted);
+            live.iter().all(known) && wanted.iter().all(held)
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| same(live, wanted))
+        }
+        (live, wanted) => live == wanted || is_nothing(live) && is_nothing(wanted),
     }
 }
 
@@ -122,15 +166,66 @@ mod tests {
             (json!({"a": {"b": 1, "default": true}}), json!({"a": {"b": 1}}), true),
             (json!({}), json!({"a": {}}), true),
             (json!({}), json!({"a": {"b": 1}}), false),
+            (json!({}), json!({"a": [], "volumes": []}), true),
+            (json!({"env": [x(0), y(1)]}), json!({"env": [y(1)]}), true),
             (
-                json!([{"name": "x", "v": 0}, {"name": "y", "v": 1}]),
-                json!([{"name": "y", "v": 1}]),
+                json!({"env": [{"name": "x", "v": 1, "default": 2}]}),
+                json!({"env": [x(1)]}),
                 true,
             ),
-            (json!([{"name": "x", "v": 1}]), json!([{"name": "y", "v": 1}]), false),
-            (json!(["a", "b"]), json!(["a", "b"]), true),
-            (json!(["b", "a"]), json!(["a", "b"]), false),
-            (json!(["a"]), json!(["a", "b"]), false),
+            (json!({"env": [x(1)]}), json!({"env": [y(1)]}), false),
+            (json!({"env": null}), json!({"env": [y(1)]}), false),
+        ] {
+            assert_eq!(covers(&live, &wanted), expected, "{live} covers {wanted}");
+        }
+    }
+
+    fn x(v: i32) -> Value {
+        json!({"name": "x", "v": v})
+    }
+
+    fn y(v: i32) -> Value {
+        json!({"name": "y", "v": v})
+    }
+
+    #[test]
+    fn what_has_one_owner_has_to_be_as_we_want_it() {
+        for (live, wanted, expected) in [
+            (json!({"args": ["a", "b"]}), json!({"args": ["a", "b"]}), true),
+            (json!({"args": ["b", "a"]}), json!({"args": ["a", "b"]}), false),
+            (json!({"args": ["a"]}), json!({"args": ["a", "b"]}), false),
+            (json!({"args": ["a", "b"]}), json!({"args": ["a"]}), false),
+            (json!({"ingress": [{}]}), json!({"ingress": []}), false),
+            (
+                json!({"ingress": [{"from": [], "ports": [1]}]}),
+                json!({"ingress": [{"ports": [1]}]}),
+                true,
+            ),
+            (
+                json!({"ingress": [{"from": [2], "ports": [1]}]}),
+                json!({"ingress": [{"ports": [1]}]}),
+                false,
+            ),
+            (
+                json!({"selector": {"app": "x"}}),
+                json!({"selector": {"app": "x"}}),
+                true,
+            ),
+            (
+                json!({"selector": {"app": "x", "b": "y"}}),
+                json!({"selector": {"app": "x"}}),
+                false,
+            ),
+            (
+                json!({"podSelector": {"matchLabels": {"b": "y"}}}),
+                json!({"podSelector": {}}),
+                false,
+            ),
+            (
+                json!({"podSelector": {}}),
+                json!({"podSelector": {"matchLabels": {}}}),
+                true,
+            ),
         ] {
             assert_eq!(covers(&live, &wanted), expected, "{live} covers {wanted}");
         }

@@ -36,11 +36,11 @@ pub(super) enum Reach {
 impl Reach {
     /// Of what other regions call: a load balancer where regions are in several clusters.
     pub(super) fn within(platform: &ValidatedPlatform) -> Self {
-        let several = platform
-            .regions
-            .iter()
-            .any(|region| region.cluster != platform.regions[0].cluster);
-        if several { Self::Clusters } else { Self::Cluster }
+        if platform.spans_clusters() {
+            Self::Clusters
+        } else {
+            Self::Cluster
+        }
     }
 }
 

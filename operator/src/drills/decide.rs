@@ -7,6 +7,16 @@ use showrunner_crds::drill::{Drill, DrillPhase, JournalEntry, outstanding};
 /// Longest time between two looks at the Lease of a drill that runs.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// Shortest and longest time between two looks at mutations that are on their way out.
+const GOING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// When mutations that are on their way out are looked at again, once they have been for `since`: at first every second, and
+/// seldom where a finalizer holds one for ever.
+#[must_use]
+pub(super) fn again(since: Duration) -> Duration {
+    (since / 10).clamp(GOING.0, GOING.1)
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -111,6 +121,15 @@ mod tests {
         assert_eq!(open.iter().map(|entry| entry.id).collect::<Vec<_>>(), [2, 0]);
         let all = [entry(0, Undone)];
         assert_eq!(due(&drill(DrillPhase::Abandoned, &all), GONE), Action::Conclude);
+    }
+
+    #[test]
+    fn what_is_long_on_its_way_out_is_looked_at_seldom() {
+        let secs = Duration::from_secs;
+        assert_eq!(
+            [0, 5, 10, 100, 3600].map(|since| again(secs(since)).as_secs()),
+            [1, 1, 1, 10, 30]
+        );
     }
 
     #[test]

@@ -20,13 +20,13 @@ use kube::{
     api::PostParams,
     runtime::{
         Controller,
-        controller::{Action as Next, Config},
+        controller::{Action as Next, Config, Error as ControllerError},
         events::{Event, EventType, Recorder, Reporter},
         watcher,
     },
 };
 use showrunner_crds::{
-    drill::{Drill, DrillPhase, DrillStatus, JournalEntry, JournalStage, UNDONE, lease_name},
+    drill::{Drill, DrillPhase, DrillStatus, JournalEntry, JournalStage, UNDONE, Undo, lease_name},
     liveness::Liveness,
 };
 use tokio::time::{Instant, timeout};
@@ -42,7 +42,7 @@ use chaos::{ChaosError, Step, step};
 const CONCURRENCY: u16 = 4;
 /// Mutations of one drill taken back at a time.
 const AT_ONCE: usize = 16;
-/// Time between looks at mutations that are on their way out.
+/// Time until what was written is looked at again.
 const GOING: Duration = Duration::from_secs(1);
 
 /// Why a look at a drill failed.
@@ -96,10 +96,13 @@ pub async fn run(client: Client, options: OperatorOptions, stop: CancellationTok
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(look, on_error, context)
-        .for_each(async |outcome| {
-            if let Err(error) = outcome {
-                debug!(%error, "drills");
-            }
+        .for_each(async |outcome| match outcome {
+            Ok((drill, _)) => debug!(%drill, "looked at"),
+            // Reported by `on_error` already.
+            Err(ControllerError::ReconcilerFailed(..)) => {}
+            Err(ControllerError::ObjectNotFound(drill)) => debug!(%drill, "drill is gone"),
+            // Faults of drills without a runner stay for as long as this lasts.
+            Err(error) => warn!(%error, "drills are not watched"),
         })
         .await;
 }
@@ -191,7 +194,7 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
     let stepped: Vec<(u32, Result<Step, ChaosError>)> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
     let now = context.options.clock.now();
     let mut status = drill.status.clone().unwrap_or_default();
-    let (mut gone, mut failed) = (0, Vec::new());
+    let (mut gone, mut going, mut failed) = (0, Vec::new(), Vec::new());
     for (id, outcome) in stepped {
         match outcome {
             Ok(Step::Gone) => {
@@ -201,14 +204,27 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
                     entry.at = now;
                 }
             }
-            Ok(Step::Going) => {}
+            Ok(Step::Going) => going.extend(open.iter().find(|entry| entry.id == id).map(|entry| named(&entry.undo))),
             Err(error) => failed.push(format!("{id}: {error}")),
         }
     }
     if !failed.is_empty() {
         failed.sort();
         status.set_condition(UNDONE, Some(false), "Failing", &failed.join("; "), now);
+    } else if !going.is_empty() {
+        going.sort();
+        let why = format!(
+            "waiting for its fault to be recovered and then to go: {}",
+            going.join(", ")
+        );
+        status.set_condition(UNDONE, Some(false), "Waiting", &why, now);
     }
+    let conditions = status.conditions.iter();
+    let since = conditions
+        .filter(|condition| condition.type_ == UNDONE)
+        .map(|condition| now.duration_since(condition.last_transition_time.0).unsigned_abs())
+        .max();
+    let again = decide::again(since.unwrap_or_default());
     if drill.status.as_ref() != Some(&status) {
         write(drill, status, context).await?;
     }
@@ -216,7 +232,14 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
         return Err(DrillError::NotUndone(failed.join("; ")));
     }
     debug!(drill = name, gone, of = open.len(), "mutations taken back");
-    Ok(Next::requeue(GOING))
+    Ok(Next::requeue(again))
+}
+
+fn named(undo: &Undo) -> String {
+    match undo {
+        Undo::DeleteChaos { kind, name, .. } => format!("{kind} {name}"),
+        Undo::SelfHealing => "the platform".to_owned(),
+    }
 }
 
 /// Writes a status over the one that the decision was made on; refused if anyone has written since.

@@ -72,6 +72,14 @@ impl ValidatedPlatform {
         clusters.collect()
     }
 
+    /// Whether regions are in several clusters, so that one has to be reached from another.
+    #[must_use]
+    pub fn spans_clusters(&self) -> bool {
+        let mut clusters = self.regions.iter().map(|region| &region.cluster);
+        let first = clusters.next();
+        clusters.any(|cluster| Some(cluster) != first)
+    }
+
     /// Regions in a cluster; `None` is the platform's own.
     pub fn regions_in<'a>(&'a self, cluster: Option<&'a RemoteCluster>) -> impl Iterator<Item = &'a Region> {
         self.regions

@@ -198,3 +198,58 @@ fn trying_again_and_again_is_noticed() {
     let rare: Vec<Duration> = (0..30).map(|n| Duration::from_secs(n * 90)).collect();
     assert!(backs_off(&rare).unwrap_err().starts_with("too rare"));
 }
+
+/// Platforms for which the API hangs.
+const CROWD: usize = 24;
+
+/// How long it takes until a change of a platform is carried out that was made right after one of each of a crowd, for which
+/// the API hangs.
+async fn beside_a_crowd(concurrency: Option<u16>) -> Duration {
+    let world = Arc::new(World::new(1, Rates::none()));
+    let namespaces: Api<Namespace> = Api::all(world.client("installer"));
+    let mut spec = Plan::of(0).first;
+    let names: Vec<String> = (0..CROWD)
+        .map(|number| format!("crowd-{number}"))
+        .chain(["fine".into()])
+        .collect();
+    for name in &names {
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        world.apply(name, "show", &spec).await.unwrap();
+    }
+    let hung = Fault::Hung {
+        carried_out: false,
+        patience: Duration::from_mins(5),
+    };
+    world.network.rule(Some(Box::new(move |call: &Call| {
+        call.path.contains("/namespaces/crowd-").then_some(hung)
+    })));
+    let link = world.network.link("operator");
+    let mut options = world.options(&link);
+    options.concurrency = concurrency.unwrap_or(options.concurrency);
+    let operator = tokio::spawn(the_operator(world.abused(&link), options, None));
+    let others = tokio::spawn(cluster::run(world.clone()));
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let changed = world.network.elapsed();
+    spec["edge"]["cacheMib"] = 96.into();
+    for name in &names {
+        world.apply(name, "show", &spec).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    operator.abort();
+    others.abort();
+    let writes = world.network.journal().writes;
+    let carried_out = writes
+        .iter()
+        .find(|(at, call)| *at >= changed && call.path.contains("/namespaces/fine/"));
+    carried_out.map_or(Duration::MAX, |(at, _)| (*at).checked_sub(changed).unwrap())
+}
+
+#[test]
+fn a_crowd_for_which_the_api_hangs_keeps_nobody_waiting() {
+    let took = seeds::paused(1, beside_a_crowd(None));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Negative control.
+    let took = seeds::paused(1, beside_a_crowd(Some(4)));
+    assert!(took > Duration::from_secs(5), "{took:?}");
+}

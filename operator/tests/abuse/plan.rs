@@ -38,7 +38,7 @@ pub(crate) enum Step {
     Delete { foreground: bool },
     /// Somebody deletes one of the platform's objects, the `n`-th modulo their number.
     Remove(usize),
-    /// Somebody changes one of its ConfigMaps.
+    /// Somebody changes one of its ConfigMaps, or takes one of its Services or NetworkPolicies away from its pods.
     Meddle(usize),
     /// Nothing reaches the API server for so long.
     Blackout(Duration),

@@ -179,17 +179,33 @@ async fn perform_step(world: &World, plan: &Plan, step: &Step) -> Result<(), Str
             }
         }
         Step::Meddle(number) => {
-            let maps = world.list("/api/v1/configmaps").await;
-            if let Some(map) = nth(&maps, *number) {
-                let key = map["data"].as_object().and_then(|data| data.keys().next()).unwrap();
-                let path = path_of("/api/v1/configmaps", map);
-                let patch = json!({ "data": { key: "meddled with" } }).to_string();
-                let request_ = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+            let path = [
+                "/api/v1/configmaps",
+                "/api/v1/services",
+                "/apis/networking.k8s.io/v1/networkpolicies",
+            ][number % 3];
+            if let Some(item) = nth(&world.list(path).await, *number) {
+                let patch = meddled(item).to_string();
+                let request_ =
+                    http::Request::patch(path_of(path, item)).header("content-type", "application/merge-patch+json");
                 request(world, request_.body(patch.into_bytes())).await;
             }
         }
     }
     Ok(())
+}
+
+/// A merge patch that takes something from us: a value that becomes another, or something more in what has one owner as a
+/// whole.
+fn meddled(item: &Value) -> Value {
+    if let Some(data) = item["data"].as_object() {
+        let key = data.keys().next().unwrap();
+        return json!({ "data": { key: "meddled with" } });
+    }
+    if item["spec"]["selector"].is_object() {
+        return json!({ "spec": { "selector": { "meddled": "with" } } });
+    }
+    json!({ "spec": { "podSelector": { "matchLabels": { "meddled": "with" } } } })
 }
 
 /// The `n`-th object of ours, modulo their number.

@@ -175,6 +175,20 @@ impl Stage {
         self.api::<K>().patch(name, &params, &patch).await.unwrap();
     }
 
+    /// An object of any kind, by the group, version, plural and name in its path.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let request = http::Request::get(namespaced(path)).body(Vec::new()).unwrap();
+        self.client.request(request).await.unwrap()
+    }
+
+    /// Adds a value at a place of an object (a JSON pointer), as a user would.
+    pub(crate) async fn add(&self, path: &str, place: &str, value: &Value) -> Value {
+        let patch = json!([{ "op": "add", "path": place, "value": value }]);
+        let request = http::Request::patch(namespaced(path)).header("content-type", "application/json-patch+json");
+        let request = request.body(patch.to_string().into_bytes()).unwrap();
+        self.client.request(request).await.unwrap()
+    }
+
     pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -306,4 +320,11 @@ impl NodeAccess for Viewers {
     fn usage(&self) -> Vec<PodUsage> {
         Vec::new()
     }
+}
+
+/// `/apis/GROUP/VERSION/PLURAL/NAME`, in the stage's namespace.
+fn namespaced(path: &str) -> String {
+    let mut parts: Vec<&str> = path.rsplitn(3, '/').collect();
+    let (name, plural, group) = (parts.remove(0), parts.remove(0), parts.remove(0));
+    format!("{group}/namespaces/{NAMESPACE}/{plural}/{name}")
 }

@@ -7,19 +7,22 @@ use crate::context::{Caches, Context, Object};
 use crate::engine::ReconcileError;
 use crate::engine::cache::{Cache, Key};
 use crate::engine::events::Recorder;
+use crate::engine::queue::Queue;
 use crate::{deployment, endpoints, job, replicaset, statefulset};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use showrunner_apiserver::{ApiServer, ApiServerConfig};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What has become of an owner that a cache shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,4 +210,68 @@ async fn a_pod_of_a_job_that_no_cache_shows_is_not_made_again() {
         job::run::reconcile(&context, Key::of(&job)).await.unwrap();
         assert_eq!(owned::<Pod>(&context, &job.uid().unwrap()).await, 1);
     }
+}
+
+/// A revision whose making was not answered shows when its template is of the past: the present one is numbered above it.
+#[tokio::test]
+async fn a_revision_that_shows_late_is_of_the_past() {
+    let context = context();
+    let sets = context.api::<StatefulSet>("default");
+    let set = serde_json::from_value(workload(&json!({ "replicas": 1, "serviceName": "web" }))).unwrap();
+    let set = sets.create(&PostParams::default(), &set).await.unwrap();
+    context.caches.stateful_sets.wrote(&set);
+    statefulset::run::reconcile(&context, Key::of(&set)).await.unwrap();
+    let revisions = context.api::<ControllerRevision>("default");
+    let present = revisions.list(&ListParams::default()).await.unwrap().items.remove(0);
+
+    let queue = statefulset::run::register(&context);
+    let mut late = present.clone();
+    late.metadata = ObjectMeta {
+        name: Some("web-late".into()),
+        owner_references: present.metadata.owner_references.clone(),
+        ..ObjectMeta::default()
+    };
+    late.revision = present.revision + 1;
+    let late = revisions.create(&PostParams::default(), &late).await.unwrap();
+    context.caches.revisions.wrote(&late);
+
+    once(&queue, async |key| statefulset::run::reconcile(&context, key).await).await;
+    let name = present.name_any();
+    assert_eq!(revisions.get(&name).await.unwrap().revision, late.revision + 1);
+}
+
+/// An address whose writing was not answered shows when its pod is of the past: it is taken out again.
+#[tokio::test]
+async fn an_address_that_shows_late_goes_again() {
+    let context = context();
+    let service =
+        json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] } });
+    let service: Service = serde_json::from_value(service).unwrap();
+    let service = context
+        .api::<Service>("default")
+        .create(&PostParams::default(), &service)
+        .await
+        .unwrap();
+    context.caches.services.wrote(&service);
+    endpoints::run::reconcile(&context, Key::of(&service)).await.unwrap();
+
+    let queue = endpoints::run::register(&context);
+    let all = context.api::<Endpoints>("default");
+    let late = Patch::Merge(json!({ "subsets": [{ "addresses": [{ "ip": "10.0.0.1" }], "ports": [{ "port": 80 }] }] }));
+    let late = all.patch("web", &PatchParams::default(), &late).await.unwrap();
+    assert!(late.subsets.is_some());
+    context.caches.endpoints.wrote(&late);
+    once(&queue, async |key| endpoints::run::reconcile(&context, key).await).await;
+    assert_eq!(all.get("web").await.unwrap().subsets, None);
+}
+
+/// Works on the first thing in a queue.
+async fn once(queue: &Queue<Key>, work: impl AsyncFn(Key) -> Result<Option<Duration>, ReconcileError>) {
+    let cancel = CancellationToken::new();
+    let working = queue.work("test", 1, &cancel, async |key| {
+        let outcome = work(key).await;
+        cancel.cancel();
+        outcome
+    });
+    tokio::time::timeout(Duration::from_secs(10), working).await.unwrap();
 }

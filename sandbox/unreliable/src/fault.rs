@@ -55,6 +55,12 @@ pub enum Fault {
         /// How long it hangs.
         patience: Duration,
     },
+    /// The connection breaks at once, and the call is carried out so long afterwards, whatever has become of the client: it was
+    /// held up on its way.
+    Late {
+        /// From the break until it is carried out.
+        after: Duration,
+    },
     /// It takes long.
     Slow {
         /// Until it is carried out.
@@ -108,6 +114,7 @@ impl Fault {
             Self::Lost { carried_out: true } => "lost after",
             Self::Hung { carried_out: false, .. } => "hung before",
             Self::Hung { carried_out: true, .. } => "hung after",
+            Self::Late { .. } => "carried out late",
             Self::Slow { .. } => "slow",
         }
     }
@@ -137,6 +144,7 @@ pub(crate) fn of_call(rng: &mut SmallRng, call: &Call, rates: &Rates) -> Option<
     let text = rng.random();
     let late = rng.random::<bool>();
     let delay = within(rng, rates.slowest);
+    let after = within(rng, rates.latest);
     let retry_after = rng.random_range(1..=rates.retry_after.as_secs().max(1));
     let busy = Refusal::TooManyRequests { retry_after, text };
     let unsure = if text { Refusal::Internal } else { Refusal::Timeout };
@@ -150,6 +158,7 @@ pub(crate) fn of_call(rng: &mut SmallRng, call: &Call, rates: &Rates) -> Option<
         (rates.internal, Fault::Refused(Refusal::Internal)),
         (rates.unavailable, Fault::Refused(Refusal::Unavailable { text })),
         (when(call.writes(), rates.unsure), Fault::Unsure(unsure)),
+        (when(call.writes(), rates.late), Fault::Late { after }),
         (rates.lost_before, Fault::Lost { carried_out: false }),
         (rates.lost_after, Fault::Lost { carried_out: true }),
         (
@@ -246,6 +255,13 @@ mod tests {
         let unsure = |verb| faults(verb).iter().any(|fault| matches!(fault, Some(Fault::Unsure(_))));
         assert!(!unsure(Verb::Read));
         assert!(unsure(Verb::Create));
+        let late = |verb| {
+            faults(verb)
+                .iter()
+                .any(|fault| matches!(fault, Some(Fault::Late { .. })))
+        };
+        assert!(!late(Verb::Read));
+        assert!(late(Verb::Create));
         let expired = Some(Fault::Refused(Refusal::Expired));
         assert!(faults(Verb::Watch).contains(&expired) && !faults(Verb::Read).contains(&expired));
     }

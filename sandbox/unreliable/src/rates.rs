@@ -16,6 +16,10 @@ pub struct Rates {
     pub unavailable: f64,
     /// Carried out all the same, but answered with 500 or `504 Gateway Timeout`.
     pub unsure: f64,
+    /// The connection breaks, and a write is carried out only then, within [`Rates::latest`].
+    pub late: f64,
+    /// Longest time from the break until such a write is carried out.
+    pub latest: Duration,
     /// The connection breaks before the call is carried out.
     pub lost_before: f64,
     /// The connection breaks after the call was carried out.
@@ -66,6 +70,8 @@ impl Rates {
             internal: 0.0,
             unavailable: 0.0,
             unsure: 0.0,
+            late: 0.0,
+            latest: Duration::from_millis(2500),
             lost_before: 0.0,
             lost_after: 0.0,
             hang: 0.0,
@@ -96,6 +102,7 @@ impl Rates {
             internal: 0.03,
             unavailable: 0.03,
             unsure: 0.03,
+            late: 0.03,
             lost_before: 0.02,
             lost_after: 0.03,
             hang: 0.01,
@@ -123,6 +130,7 @@ impl Rates {
             internal: scaled(self.internal),
             unavailable: scaled(self.unavailable),
             unsure: scaled(self.unsure),
+            late: scaled(self.late),
             lost_before: scaled(self.lost_before),
             lost_after: scaled(self.lost_after),
             hang: scaled(self.hang),

@@ -115,8 +115,10 @@ impl Handling {
 
     async fn answer<S, B, R>(self, inner: S, request: Request<B>, (fault, time): (Option<Fault>, u64)) -> Answer
     where
-        S: Service<Request<B>, Response = Response<R>>,
+        S: Service<Request<B>, Response = Response<R>> + Send + 'static,
+        S::Future: Send,
         S::Error: Into<BoxError>,
+        B: Send + 'static,
         R: Body<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
@@ -140,6 +142,14 @@ impl Handling {
                 }
                 tokio::time::sleep(patience).await;
                 return lost(Broken::TimedOut);
+            }
+            Some(Fault::Late { after }) => {
+                // Not with the client's future: it may end, and this happens all the same.
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    self.carry_out(inner, request).await.map(drop)
+                });
+                return lost(Broken::Reset);
             }
             Some(Fault::Slow { before, after }) => {
                 tokio::time::sleep(before).await;

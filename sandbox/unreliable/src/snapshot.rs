@@ -73,8 +73,18 @@ where
 }
 
 /// Takes out of an object what time, chance and the number of writes decide: UIDs, versions, generations, times, and
-/// addresses that are given out in order of arrival.
+/// addresses that are given out in order of arrival. Of a generation that was observed, whether it is the last one stays.
 pub fn mask(object: &mut Value) {
+    let generation = object["metadata"]["generation"].clone();
+    let observed = |status: &mut Value| {
+        if let Some(observed) = status.get_mut("observedGeneration") {
+            *observed = json!(if *observed == generation {
+                "the last"
+            } else {
+                "not the last"
+            });
+        }
+    };
     if let Some(metadata) = object["metadata"].as_object_mut() {
         for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
             metadata.remove(field);
@@ -91,15 +101,12 @@ pub fn mask(object: &mut Value) {
         }
         managers.sort_by_cached_key(Value::to_string);
     }
-    if let Some(status) = object["status"].as_object_mut() {
-        status.remove("observedGeneration");
+    if object["status"].is_object() {
+        let status = &mut object["status"];
+        observed(status);
         for condition in items(status.get_mut("conditions")) {
-            for field in [
-                "lastTransitionTime",
-                "lastUpdateTime",
-                "lastProbeTime",
-                "observedGeneration",
-            ] {
+            observed(condition);
+            for field in ["lastTransitionTime", "lastUpdateTime", "lastProbeTime"] {
                 if let Some(condition) = condition.as_object_mut() {
                     condition.remove(field);
                 }
@@ -204,6 +211,12 @@ mod tests {
             "/x a/b: /spec/replicas is 4, expected 3"
         );
         assert!(differences(&first, &one(object("u", 1, "None", 3))).contains("clusterIP"));
+        let observed = |generation: u32| {
+            json!({ "metadata": { "generation": generation },
+                "status": { "observedGeneration": 2, "conditions": [{ "type": "Ready", "observedGeneration": 2 }] } })
+        };
+        let told = differences(&one(observed(2)), &one(observed(3)));
+        assert_eq!(told.lines().count(), 2, "{told}");
         assert_eq!(differences(&first, &Snapshot::new()), "/x a/b: missing");
         assert_eq!(differences(&Snapshot::new(), &first), "/x a/b: should not be there");
     }

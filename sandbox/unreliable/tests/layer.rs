@@ -81,6 +81,27 @@ fn what_is_refused_was_not_done_and_what_is_lost_afterwards_was() {
 }
 
 #[test]
+fn what_is_late_is_done_although_the_client_has_gone() {
+    paused(1, async {
+        let server = ApiServer::new(ApiServerConfig::default());
+        let after = Duration::from_secs(2);
+        let network = creates_meet(Fault::Late { after });
+        let link = network.link("c");
+        let maps = linked(&server, &link);
+        let begun = network.elapsed();
+        let created = maps.create(&PostParams::default(), &config_map("a", 1)).await;
+        assert!(matches!(created, Err(kube::Error::Service(_))), "{created:?}");
+        assert_eq!(network.elapsed(), begun);
+        link.cut();
+        let others = linked(&server, &network.link("d"));
+        assert!(others.get_opt("a").await.unwrap().is_none());
+        tokio::time::sleep(after * 2).await;
+        assert!(others.get_opt("a").await.unwrap().is_some());
+        assert_eq!(network.writes(), 1);
+    });
+}
+
+#[test]
 fn a_client_that_is_cut_off_leaves_what_it_had_done() {
     for (carried_out, names) in [(false, vec!["a"]), (true, vec!["a", "b"])] {
         paused(1, async {

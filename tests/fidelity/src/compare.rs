@@ -76,6 +76,18 @@ impl Comparison {
 /// Holds `other` against `reference`. `ladder` are the rungs' names, lowest first.
 #[must_use]
 pub(crate) fn compare(reference: &Timeline, other: &Timeline, ladder: &[String]) -> Comparison {
+    // Of two of which one gave up, or was not watched for as long, what they had in common says nothing.
+    let length = |of: &Timeline| of.length().as_secs_f64();
+    let as_long = (length(reference) - length(other)).abs() <= AGREED * length(reference);
+    if reference.fatal.is_some() != other.fatal.is_some() || !as_long {
+        let none = Difference::none();
+        return Comparison {
+            startup: none,
+            rung: none,
+            buffer: none,
+            stalls: none,
+        };
+    }
     let startup = match (reference.startup, other.startup) {
         (Some(reference), Some(other)) => Difference::relative(reference, other, 0.001),
         _ => Difference::none(),
@@ -99,11 +111,22 @@ fn rungs(reference: &Timeline, other: &Timeline, ladder: &[String]) -> Differenc
         return Difference::none();
     }
     let count = both.len() as f64;
+    let differ = both.iter().filter(|(reference, other)| reference != other).count();
+    let left_out = left_out(reference, other) + left_out(other, reference);
     Difference {
         reference: both.iter().map(|(reference, _)| *reference as f64).sum::<f64>() / count,
         other: both.iter().map(|(_, other)| *other as f64).sum::<f64>() / count,
-        share: both.iter().filter(|(reference, other)| reference != other).count() as f64 / count,
+        share: (differ + left_out) as f64 / (both.len() + left_out) as f64,
     }
+}
+
+/// Segments that one has and the other left out, between the first and the last that it has.
+fn left_out(one: &Timeline, other: &Timeline) -> usize {
+    let (Some(first), Some(last)) = (other.rungs.keys().next(), other.rungs.keys().next_back()) else {
+        return 0;
+    };
+    let within = one.rungs.range(*first..=*last);
+    within.filter(|(number, _)| !other.rungs.contains_key(number)).count()
 }
 
 fn buffers(reference: &Timeline, other: &Timeline) -> Difference {
@@ -206,6 +229,11 @@ mod tests {
             }
         };
         assert_eq!(disagreeing(other_rungs), ["rung over time"]);
+        let skipping = |other: &mut Timeline| other.rungs.retain(|number, _| !(10..14).contains(number));
+        assert_eq!(disagreeing(skipping), ["rung over time"]);
+        let all = ["startup", "rung over time", "buffer level", "stalled"];
+        assert_eq!(disagreeing(|other| other.fatal = Some("gave up".into())), all);
+        assert_eq!(disagreeing(|other| other.samples.truncate(300)), all);
     }
 
     #[test]

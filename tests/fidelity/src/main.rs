@@ -108,7 +108,9 @@ async fn run(args: Args) -> Result<bool, Failure> {
     if args.alone {
         return Ok(true);
     }
-    let runs = page::load(&args.runs)?;
+    let mut runs = page::load(&args.runs)?;
+    // Those of another length, line or moment may lie there from before.
+    runs.retain(|run| run.seconds == args.seconds && run.rtt_ms == args.rtt && args.phases.contains(&run.phase));
     let (text, agrees) = page::render(&runs, &page::traces_of(&args.traces)?);
     std::fs::write(&args.document, text)?;
     eprintln!(

@@ -12,7 +12,7 @@ use showrunner_crds::{
 use showrunner_loadtest::{drill::Drill, fault::UNDO_WITHIN, guardrail::Place, observe::Subject, plan};
 use tokio::time::timeout;
 
-use super::{folder, greet, perform, run_name, tell, timeline};
+use super::{end, folder, greet, perform, run_name, timeline};
 use crate::{args::DrillArgs, cluster::find, failure::Failure, input, output::print, signals::stop_token};
 
 /// How long the cluster gets to answer.
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     }
     let stop = stop_token()?;
     let run = run_name(&scenario);
-    let dir = folder(args, &run)?;
+    let (dir, _folder) = folder(args, &run)?;
     let live = greet(&scenario, &platform, &timeline);
     live.say(&format!(
         "drill {run} in namespace {namespace}; `showrunner undo` takes it back if this process dies"
@@ -73,9 +73,7 @@ pub(super) async fn run(args: &DrillArgs) -> Result<u8, Failure> {
     };
     let outcome = perform(drill, stop, std::future::pending()).await;
     live.done();
-    let verdict = outcome?;
-    tell(&verdict, &dir)?;
-    Ok(verdict.exit_code())
+    end(outcome, Ok(()), &dir)
 }
 
 /// An error where the scenario wants another platform than the one that is there: a drill does not change it.

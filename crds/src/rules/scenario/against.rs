@@ -1,9 +1,7 @@
 //! A scenario against the platform it is to run on. A definition's rules see one object: none of these can be held by the
 //! API server.
 
-use std::collections::BTreeSet;
-
-use super::{begin, patched, unknown};
+use super::{patched, reach, unknown};
 use crate::{
     platform::{Role, StreamingPlatformSpec},
     rules::{Broken, Violation},
@@ -96,23 +94,30 @@ pub const AGAINST: &[Against] = &[
     },
     Against {
         message: "a region with edges must be left",
-        check: last_region,
+        check: reach::last_region,
+    },
+    Against {
+        message: "drills reach pods of the platform's own cluster only",
+        check: reach::apart,
     },
 ];
 
 /// What is said of a `platformPatch` that leaves no platform.
 const PATCH: &str = "platformPatch must leave a valid platform";
 
+/// Everything that a scenario asks in vain of a platform that is patched already.
+pub(crate) fn against(scenario: &ScenarioSpec, patched: &StreamingPlatformSpec) -> Vec<Violation> {
+    // What a scenario refers to is wrong or right whatever else is wrong with it.
+    let broken = AGAINST.iter().flat_map(|rule| {
+        let broken = (rule.check)(scenario, patched).into_iter();
+        broken.map(|broken| Violation::of(rule.message, None, broken))
+    });
+    broken.collect()
+}
+
 pub(super) fn violations(scenario: &ScenarioSpec, platform: &StreamingPlatformSpec) -> Vec<Violation> {
     match patched(platform, scenario.platform_patch.as_ref()) {
-        // What a scenario refers to is wrong or right whatever else is wrong with it.
-        Ok(platform) => AGAINST
-            .iter()
-            .flat_map(|rule| {
-                let broken = (rule.check)(scenario, &platform).into_iter();
-                broken.map(|broken| Violation::of(rule.message, None, broken))
-            })
-            .collect(),
+        Ok(platform) => against(scenario, &platform),
         Err(error) => vec![Violation::of(
             PATCH,
             None,
@@ -122,9 +127,9 @@ pub(super) fn violations(scenario: &ScenarioSpec, platform: &StreamingPlatformSp
 }
 
 /// A region that is named, and the role it is named for.
-struct Asked<'a> {
-    path: String,
-    region: &'a str,
+pub(super) struct Asked<'a> {
+    pub(super) path: String,
+    pub(super) region: &'a str,
     role: Option<Role>,
 }
 
@@ -143,7 +148,7 @@ impl Asked<'_> {
     }
 }
 
-fn asked(scenario: &ScenarioSpec) -> impl Iterator<Item = Asked<'_>> {
+pub(super) fn asked(scenario: &ScenarioSpec) -> impl Iterator<Item = Asked<'_>> {
     let audience = scenario
         .audience
         .regions
@@ -177,7 +182,7 @@ fn asked(scenario: &ScenarioSpec) -> impl Iterator<Item = Asked<'_>> {
 }
 
 /// Faults that pick pods: path of the action, role, region.
-fn targets(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, Role, Option<&str>)> {
+pub(super) fn targets(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, Role, Option<&str>)> {
     scenario.faults.iter().enumerate().filter_map(|(index, fault)| {
         let (name, role, region) = match &fault.action {
             FaultAction::PodKill { role, region, .. } => ("podKill", role, region),
@@ -190,7 +195,7 @@ fn targets(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, Role, Optio
     })
 }
 
-fn brown_outs(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, &String)> {
+pub(super) fn brown_outs(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, &String)> {
     let faults = scenario.faults.iter().enumerate();
     faults.filter_map(|(index, fault)| match &fault.action {
         FaultAction::ServiceBrownOut { service, .. } => {
@@ -198,39 +203,4 @@ fn brown_outs(scenario: &ScenarioSpec) -> impl Iterator<Item = (String, &String)
         }
         _ => None,
     })
-}
-
-/// A drill may never take the last region with edges.
-fn last_region(scenario: &ScenarioSpec, platform: &StreamingPlatformSpec) -> Vec<Broken> {
-    let with_edges = platform
-        .regions
-        .iter()
-        .filter(|region| region.roles.contains(&Role::Edge));
-    let edges: BTreeSet<&str> = with_edges.map(|region| region.name.as_str()).collect();
-    let faults = scenario.faults.iter().enumerate();
-    let losses: Vec<_> = faults
-        .filter_map(|(index, fault)| match &fault.action {
-            FaultAction::RegionLoss { region } => {
-                let begin = begin(&scenario.audience.phases, fault)?;
-                Some((index, region.as_str(), begin, begin + fault.duration.0))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut found = vec![];
-    for &(index, region, begin, _) in &losses {
-        // The set of lost regions only grows where a loss begins.
-        let during = losses.iter().filter(|loss| loss.2 <= begin && begin < loss.3);
-        let lost: BTreeSet<&str> = during.map(|loss| loss.1).collect();
-        if edges.contains(region) && edges.is_subset(&lost) {
-            let path = format!("spec.faults[{index}].action.regionLoss.region");
-            let detail = format!("the loss of `{region}` would leave no region with edges");
-            // When faults overlap depends on every duration.
-            found.push(Broken {
-                reads: Some("spec".into()),
-                ..Broken::because(path, detail)
-            });
-        }
-    }
-    found
 }

@@ -4,12 +4,14 @@ mod against;
 mod faults;
 mod gates;
 mod guardrails;
+mod reach;
 mod timeline;
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+pub(crate) use against::against;
 pub use against::{AGAINST, Against};
 
 use super::{Rule, Violation, broken, validate};

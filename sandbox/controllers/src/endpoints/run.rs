@@ -6,7 +6,7 @@ use crate::context::{Context, key_of};
 use crate::engine::ReconcileError;
 use crate::engine::cache::Key;
 use crate::engine::queue::Queue;
-use crate::model::meta::is_deleting;
+use crate::model::meta::{controller_of, is_deleting};
 use crate::model::same::same;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -49,6 +49,14 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
             .filter(|service| is_ours(slice, service))
         {
             slices.add(Key::new(slice.namespace().unwrap_or_default(), service));
+        }
+    });
+    // The same of the older object; what was written to it without an answer shows late, too.
+    let legacy = queue.clone();
+    context.caches.endpoints.on_change(move |old, new| {
+        let Some(endpoints) = new.or(old) else { return };
+        if let Some(service) = controller_of(endpoints).filter(|owner| owner.kind == "Service") {
+            legacy.add(Key::new(endpoints.namespace().unwrap_or_default(), &service.name));
         }
     });
     let nodes = queue.clone();

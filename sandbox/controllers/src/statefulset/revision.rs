@@ -40,8 +40,10 @@ pub(crate) fn pick(
     let hash = short_hash(&template, set.status.as_ref().and_then(|status| status.collision_count))?;
     let name = format!("{}-{hash}", set.name_any());
     let known = mine.iter().copied().find(|revision| revision.name_any() == name);
+    // Two have one number where one's making went unanswered and was late. (Upstream then goes by the time they were made.)
+    let alone = mine.iter().filter(|revision| revision.revision == newest).count() == 1;
     let (update, write) = match known {
-        Some(known) if known.revision == newest => (known.clone(), false),
+        Some(known) if known.revision == newest && alone => (known.clone(), false),
         Some(known) => (
             ControllerRevision {
                 revision: newest + 1,

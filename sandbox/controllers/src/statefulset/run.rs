@@ -44,6 +44,16 @@ pub(crate) fn register(context: &Context) -> Queue<Key> {
             }
         }
     });
+    // One whose making was not answered may show late, when the set has another template again. (Upstream notices at the
+    // next change of the set.)
+    let revisions = queue.clone();
+    context.caches.revisions.on_change(move |old, new| {
+        for revision in [old, new].into_iter().flatten() {
+            if let Some(owner) = controller_of(revision).filter(|owner| owner.kind == "StatefulSet") {
+                revisions.add(Key::new(revision.namespace().unwrap_or_default(), &owner.name));
+            }
+        }
+    });
     queue
 }
 

@@ -240,6 +240,19 @@ fn history_is_limited() {
     );
 }
 
+#[test]
+fn the_revision_of_the_present_template_has_a_number_of_its_own() {
+    let mut world = World::new(set(1, &json!({})));
+    world.settle();
+    let mut late = world.revisions[0].clone();
+    late.metadata.name = Some("db-late".into());
+    world.revisions.push(late);
+    world.settle();
+    let numbers: Vec<i64> = world.revisions.iter().map(|revision| revision.revision).collect();
+    assert_eq!(numbers, [1, 2], "the late one first, the renumbered one after it");
+    assert_eq!(world.look().revision, None);
+}
+
 proptest! {
     /// Ordered: a pod is created only when all before it are ready, at most one is created or deleted at a time, and
     /// whatever the cluster looks like it ends up with exactly the wanted names.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use showrunner_apiserver::ApiServer;
 use showrunner_unreliable::snapshot::{self, Snapshot};
 
-const EVERYTHING: [&str; 9] = [
+const EVERYTHING: [&str; 11] = [
+    "/apis/apps/v1/controllerrevisions",
     "/apis/apps/v1/deployments",
     "/apis/apps/v1/replicasets",
     "/apis/apps/v1/statefulsets",
@@ -14,12 +15,14 @@ const EVERYTHING: [&str; 9] = [
     "/apis/policy/v1/poddisruptionbudgets",
     "/apis/autoscaling/v2/horizontalpodautoscalers",
     "/apis/discovery.k8s.io/v1/endpointslices",
+    "/api/v1/endpoints",
     "/api/v1/services",
     "/api/v1/pods",
 ];
 
 pub(crate) async fn objects(server: &ApiServer) -> Snapshot {
     let all = snapshot::take(server.service(), &EVERYTHING).await.unwrap();
+    let mut latest: BTreeMap<String, (i64, Value)> = BTreeMap::new();
     let mut canonical = Snapshot::new();
     let mut pods: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for (key, mut object) in all {
@@ -38,11 +41,25 @@ pub(crate) async fn objects(server: &ApiServer) -> Snapshot {
                     .or_default()
                     .push(slice(&object));
             }
+            "endpoints" => drop(canonical.insert(key, legacy(&object))),
+            // How many there were depends on what was seen of the past. Pods are made from the latest.
+            "controllerrevisions" => {
+                let owner = format!(
+                    "latest revision of {}",
+                    object["metadata"]["ownerReferences"][0]["name"]
+                );
+                let number = object["revision"].as_i64().unwrap();
+                let known = latest.entry(owner).or_insert((i64::MIN, Value::Null));
+                if number > known.0 {
+                    *known = (number, object["data"].clone());
+                }
+            }
             // Kept for going back to: what is in them depends on what was seen of the past.
             "replicasets" if object["spec"]["replicas"] == 0 => {}
             _ => drop(canonical.insert(key, object)),
         }
     }
+    canonical.extend(latest.into_iter().map(|(owner, (_, data))| (owner, data)));
     for (owner, mut list) in pods {
         list.sort_by_cached_key(Value::to_string);
         canonical.insert(owner, json!(list));
@@ -124,4 +141,14 @@ fn slice(slice: &Value) -> Value {
         &slice["ports"]
     };
     json!({ "ports": ports, "conditions": conditions, "type": slice["addressType"] })
+}
+
+/// Whose the addresses are is for [`crate::references`].
+fn legacy(endpoints: &Value) -> Value {
+    let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+    let subsets = endpoints["subsets"].as_array().cloned().unwrap_or_default();
+    let subsets = subsets.iter().map(|subset| {
+        json!({ "ports": subset["ports"], "ready": count(&subset["addresses"]), "not ready": count(&subset["notReadyAddresses"]) })
+    });
+    subsets.collect()
 }

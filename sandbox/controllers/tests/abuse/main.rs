@@ -5,6 +5,7 @@
 mod canonical;
 mod nodes;
 mod plan;
+mod references;
 mod run;
 
 use std::time::Duration;
@@ -47,4 +48,14 @@ fn writing_for_ever_is_noticed() {
     plan.restless = true;
     let failure = run::run(&plan).unwrap_err();
     assert!(failure.contains("it does not settle"), "{failure}");
+}
+
+/// Negative control: controllers that made everything so, and then no longer look, are noticed.
+#[test]
+fn going_deaf_is_noticed() {
+    let mut plan = Plan::undisturbed(&Plan::of(0).first);
+    plan.steps = vec![(Duration::from_secs(1), plan::Step::RemovePod(0))];
+    plan.deaf = true;
+    let failure = run::run(&plan).unwrap_err();
+    assert!(failure.contains("after a pod was deleted in calm"), "{failure}");
 }

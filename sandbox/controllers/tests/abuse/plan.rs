@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) last: Objects,
     /// Somebody writes for ever.
     pub(crate) restless: bool,
+    /// The controllers hear nothing any more once everything has settled.
+    pub(crate) deaf: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -78,14 +80,25 @@ impl Plan {
                 },
             ));
         }
+        let mut rates = Rates::rough().times([0.3, 1.0, 2.0][rng.random_range(0..3)]);
+        let applied = steps.iter().filter_map(|(_, step)| match step {
+            Step::Apply(objects) => Some(objects),
+            _ => None,
+        });
+        if applied
+            .chain([&first])
+            .any(|objects| objects.keys().any(|(path, _)| *path == JOBS))
+        {
+            // A pod that arrives after another was made in its place is one too many, and a Job takes none away that runs.
+            rates.late = 0.0;
+        }
         let many = [0, 1, 1, 2, 4][rng.random_range(0..5)];
-        let factor = [0.3, 1.0, 2.0][rng.random_range(0..3)];
         Self {
             seed,
             first,
             steps,
             calm: now + seconds(rng, 0.5, 15.0),
-            rates: Rates::rough().times(factor),
+            rates,
             deaths: (0..many)
                 .map(|_| Death {
                     call: rng.random_range(0..150),
@@ -100,6 +113,7 @@ impl Plan {
             },
             last,
             restless: false,
+            deaf: false,
         }
     }
 
@@ -114,6 +128,7 @@ impl Plan {
             steady: Duration::ZERO,
             last: objects.clone(),
             restless: false,
+            deaf: false,
         }
     }
 }

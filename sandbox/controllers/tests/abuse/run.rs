@@ -20,6 +20,7 @@ use tower::Layer as _;
 use crate::{
     canonical, nodes,
     plan::{Objects, Plan, Step},
+    references,
 };
 
 /// How long nothing may be written before a run counts as settled: several periods of every controller's own.
@@ -158,17 +159,35 @@ async fn act(world: &World, plan: &Plan, expected: Option<&Snapshot>) -> Result<
     world.network.note("calm");
     world.network.calm();
     settle(world).await?;
-    let objects = canonical::objects(&world.server).await;
-    if let Some(expected) = expected {
-        let differences = differences(expected, &objects);
-        if !differences.is_empty() {
-            return Err(format!(
-                "it did not converge to what an undisturbed run gives:\n{differences}"
-            ));
-        }
-    }
+    let objects = converged(world, expected).await?;
     if plan.steady > Duration::ZERO {
         steady(world, plan).await?;
+    } else {
+        // Nothing is written any more, and not because nobody looks.
+        if plan.deaf {
+            world.network.set(Rates::blackout());
+        }
+        remove(world, "/api/v1/pods", 0).await;
+        settle(world).await?;
+        converged(world, expected)
+            .await
+            .map_err(|failure| format!("after a pod was deleted in calm {failure}"))?;
+    }
+    Ok(objects)
+}
+
+/// What there is, if that is as it should be.
+async fn converged(world: &World, expected: Option<&Snapshot>) -> Result<Snapshot, String> {
+    let dangling = references::dangling(&world.user).await;
+    if !dangling.is_empty() {
+        return Err(format!("these point at nothing:\n{}", dangling.join("\n")));
+    }
+    let objects = canonical::objects(&world.server).await;
+    let differences = expected.map_or_else(String::new, |expected| differences(expected, &objects));
+    if !differences.is_empty() {
+        return Err(format!(
+            "it did not converge to what an undisturbed run gives:\n{differences}"
+        ));
     }
     Ok(objects)
 }
