@@ -1,10 +1,11 @@
 //! Reading files. Nothing of a command is done before every file it needs is found to be right.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Read},
-    path::Path,
-    sync::OnceLock,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use showrunner_crds::{
@@ -17,8 +18,8 @@ use crate::failure::Failure;
 
 /// The name of standard input.
 const STDIN: &str = "-";
-/// What was read from it: it gives everything once, and a file may be looked at again.
-static STANDARD_INPUT: OnceLock<Vec<u8>> = OnceLock::new();
+/// What was read, by path: standard input and pipes give everything once, and a file may be looked at again.
+static READ: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 /// Reads a file with a platform; `-` is standard input.
 pub(crate) fn platform(path: &Path) -> Result<PlatformFile, Failure> {
@@ -89,10 +90,11 @@ fn name(path: &Path) -> String {
 /// no more than that.
 pub(crate) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
     let refuse = |why: String| Failure::invalid(format!("{}: {why}", name(path)));
-    let standard = path == Path::new(STDIN);
-    if let Some(read) = STANDARD_INPUT.get().filter(|_| standard) {
+    let mut known = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(read) = known.get(path) {
         return Ok(read.clone());
     }
+    let standard = path == Path::new(STDIN);
     let source: Box<dyn Read> = if standard {
         Box::new(std::io::stdin().lock())
     } else {
@@ -112,10 +114,7 @@ pub(crate) fn bytes(path: &Path, most: usize) -> Result<Vec<u8>, Failure> {
         .take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if standard {
-        // Nobody else reads it: it is not set yet.
-        let _ = STANDARD_INPUT.set(bytes.clone());
-    }
+    known.insert(path.to_owned(), bytes.clone());
     Ok(bytes)
 }
 

@@ -160,18 +160,26 @@ impl Stage {
         let (mut drill, said, name) = in_the_middle(&self.kubeconfig, &out);
         // While this is on them nothing that is deleted goes: the undo waits.
         let faults: Api<NetworkChaos> = Api::namespaced(self.client.clone(), "cinema");
-        let hold = |fault: &NetworkChaos, held: bool| {
-            let mut finalizers = fault.finalizers().to_vec();
-            finalizers.retain(|finalizer| finalizer != "test/held");
-            if held {
-                finalizers.push("test/held".to_owned());
-            }
-            let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });
-            let (name, params, patch) = (fault.name_any(), PatchParams::default(), Patch::Merge(&patch));
-            self.runtime.block_on(faults.patch(&name, &params, &patch)).unwrap();
+        // On condition that nobody has changed it since: a finalizer that is gone cannot come back.
+        let hold = |name: &str, held: bool| {
+            let changed = |fault: NetworkChaos| {
+                let mut finalizers = fault.finalizers().to_vec();
+                finalizers.retain(|finalizer| finalizer != "test/held");
+                if held {
+                    finalizers.push("test/held".to_owned());
+                }
+                let version = fault.resource_version();
+                let patch = serde_json::json!({ "metadata": { "finalizers": finalizers, "resourceVersion": version } });
+                let patching = async { faults.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await };
+                self.runtime.block_on(patching).is_ok()
+            };
+            until(Duration::from_secs(10), "a finalizer to change", || {
+                let now = self.runtime.block_on(faults.get(name)).unwrap();
+                changed(now).then_some(())
+            });
         };
         for fault in self.faults() {
-            hold(&fault, true);
+            hold(&fault.name_any(), true);
         }
         let ours = |fault: &NetworkChaos| fault.finalizers().iter().any(|finalizer| finalizer == "test/held");
         drill.signal(Signal::SIGINT);
@@ -196,7 +204,7 @@ impl Stage {
         for fault in &going {
             let now = self.runtime.block_on(faults.get_opt(&fault.name_any())).unwrap();
             if let Some(now) = now {
-                hold(&now, false);
+                hold(&now.name_any(), false);
             }
         }
         assert_eq!(drill.end(LONG).code(), Some(3), "{}", said.text());

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracing::warn;
+
 use super::files::{FILES, JOURNAL};
 use crate::{
     fault::{JournalError, outstanding, read_run},
@@ -75,7 +77,8 @@ impl Folder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(io(dir, source)),
+            // Some file systems know no locks (NFS none of folders). Two runs in one folder are rarer than such a file system.
+            Err(TryLockError::Error(error)) => warn!(%error, dir = %dir.display(), "the folder cannot be locked"),
         }
         let (run, entries) = match read_run(&dir.join(JOURNAL)) {
             Ok(Some((origin, entries))) => (origin.run, entries),

@@ -58,8 +58,13 @@ impl Injector {
             fresh = fresh.choose_multiple(rng, count as usize).cloned().collect();
         }
         if !fresh.is_empty() {
+            let name = &course.planned.fault.name;
+            let before = self.ledger.held_by(name);
             self.claim(course.planned, &mut fresh).await?;
-            self.spare_the_last(course, &fresh, &running).await?;
+            if let Err(refusal) = self.spare_the_last(course, &fresh, &running).await {
+                self.ledger.unclaim(name, before);
+                return Err(refusal);
+            }
         }
         Ok(fresh)
     }

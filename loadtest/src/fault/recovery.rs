@@ -1,6 +1,9 @@
 //! Taking mutations back: each again and again until it is seen to be gone, all of them under one deadline.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use chaos_mesh_rs::{NetworkChaos, PodChaos};
 use futures::{StreamExt as _, stream};
@@ -58,7 +61,12 @@ where
             } else {
                 began
             };
-            let outcome = persist(deadline, within, || take_back(client, run, &entry.undo, settled)).await;
+            let seen = AtomicBool::new(false);
+            let outcome = persist(deadline, within, || {
+                let settled = if seen.load(Ordering::Relaxed) { began } else { settled };
+                take_back(client, run, &entry.undo, settled, &seen)
+            });
+            let outcome = outcome.await;
             match &outcome {
                 // An undo that cannot be noted was carried out all the same.
                 Ok(()) => (entry, done(entry).await),
@@ -120,10 +128,16 @@ fn made<'a>(client: &Client, undo: &'a Undo) -> Result<Option<(Api<DynamicObject
 }
 
 /// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back,
-/// but not before `settled`: until then it may still come.
-async fn take_back(client: &Client, run: &str, undo: &Undo, settled: Instant) -> Result<(), FaultError> {
+/// but not before `settled`: until then it may still come. Tells whether it was `seen`.
+async fn take_back(
+    client: &Client,
+    run: &str,
+    undo: &Undo,
+    settled: Instant,
+    seen: &AtomicBool,
+) -> Result<(), FaultError> {
     match made(client, undo)? {
-        Some((api, name)) => delete(&api, run, name, settled).await,
+        Some((api, name)) => delete(&api, run, name, settled, seen).await,
         None => Ok(()),
     }
 }
@@ -154,7 +168,13 @@ async fn ours(api: &Api<DynamicObject>, run: &str, name: &str) -> Result<Option<
     Ok(found.filter(|object| object.labels().get(labels::RUN).is_some_and(|of| of == run)))
 }
 
-async fn delete(api: &Api<DynamicObject>, run: &str, name: &str, settled: Instant) -> Result<(), FaultError> {
+async fn delete(
+    api: &Api<DynamicObject>,
+    run: &str,
+    name: &str,
+    settled: Instant,
+    seen: &AtomicBool,
+) -> Result<(), FaultError> {
     let object = loop {
         if let Some(object) = ours(api, run, name).await? {
             break object;
@@ -164,6 +184,7 @@ async fn delete(api: &Api<DynamicObject>, run: &str, name: &str, settled: Instan
         }
         sleep_until((Instant::now() + LOOK).min(settled)).await;
     };
+    seen.store(true, Ordering::Relaxed);
     let this = DeleteParams {
         preconditions: Some(Preconditions {
             uid: object.uid(),

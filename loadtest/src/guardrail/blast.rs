@@ -85,7 +85,7 @@ pub struct Ledger {
 
 /// The pods that one fault holds.
 #[derive(Clone, Debug, Default)]
-struct Held {
+pub(crate) struct Held {
     pods: BTreeSet<Target>,
     /// It happens in an instant.
     instant: bool,
@@ -149,6 +149,21 @@ impl Ledger {
         let all = held.values().flat_map(|held| &held.pods);
         let touched = all.filter(|target| there.contains(target.uid.as_str())).collect();
         self.limits.hold_share(&touched, live)
+    }
+
+    /// What `fault` holds.
+    pub(crate) fn held_by(&self, fault: &str) -> Option<Held> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(fault).cloned()
+    }
+
+    /// Takes back a claim of what was not touched after all: `fault` holds what it held `before`.
+    pub(crate) fn unclaim(&self, fault: &str, before: Option<Held>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match before {
+            Some(before) => drop(held.insert(fault.to_owned(), before)),
+            None => drop(held.remove(fault)),
+        }
     }
 
     /// Gives back what `fault` held, once it is known to be taken back.
@@ -320,6 +335,26 @@ mod tests {
             ledger.claim("o", &named(&["us-origin-0"]), &live, false).is_err(),
             "1 of 1 origin"
         );
+    }
+
+    #[test]
+    fn a_claim_that_is_taken_back_leaves_what_was_held_before() {
+        let live = pods(&["eu-edge-0", "us-edge-0", "apac-edge-0"]);
+        let ledger = ledger(Some(1), 100);
+        for before in [None, Some("eu-edge-0")] {
+            if let Some(before) = before {
+                ledger.claim("kill", &named(&[before]), &live, true).unwrap();
+            }
+            let held = ledger.held_by("kill");
+            ledger.claim("kill", &named(&["us-edge-0"]), &live, true).unwrap();
+            ledger.unclaim("kill", held);
+            let other = ledger.claim("other", &named(&["apac-edge-0"]), &live, false);
+            ledger.release("other");
+            match before {
+                None => assert!(other.is_ok(), "nothing is held"),
+                Some(_) => assert!(other.unwrap_err().why.contains("apac, eu")),
+            }
+        }
     }
 
     #[test]

@@ -277,7 +277,8 @@ async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, re
         .map(|undo| Entry {
             id: 0,
             fault: "no journal".to_owned(),
-            stage: Stage::Intent,
+            // It was seen, so it will not come any more.
+            stage: Stage::Injected,
             undo,
             at: jiff::Timestamp::now(),
         })

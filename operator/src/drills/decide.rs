@@ -8,7 +8,7 @@ use showrunner_crds::drill::{Drill, DrillPhase, JournalEntry, outstanding};
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Shortest and longest time between two looks at mutations that are on their way out.
-const GOING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const GOING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// When mutations that are on their way out are looked at again, once they have been for `since`: at first every second, and
 /// seldom where a finalizer holds one for ever.
