@@ -1,11 +1,15 @@
 //! The operator on Kubernetes' own API server and on the embedded one: the same story on both, which must leave the same
-//! objects after each chapter.
+//! objects after each chapter. And what a file is refused for, Kubernetes refuses in the same words.
 //!
 //! Plain `cargo test` plays it on the embedded one; `KUBERNETES=1` on both (`make test-kubernetes`), for which the binaries
 //! of `make kubernetes` are needed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../../crds/tests/cases/mod.rs"]
+mod cases;
 mod support;
+#[path = "../../crds/tests/words/mod.rs"]
+mod words;
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -186,7 +190,7 @@ async fn embedded() -> Story {
 }
 
 /// On Kubernetes' own API server, with the garbage collector as its only controller.
-async fn real() -> Story {
+async fn real() -> (Story, usize) {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut config = RealConfig::new(Assets::find(workspace).unwrap(), folder.path().join("control-plane"));
@@ -194,9 +198,11 @@ async fn real() -> Story {
     config.controller_manager_arguments = vec!["--controllers=garbage-collector-controller".to_owned()];
     let plane = RealControlPlane::start(&config).await.unwrap();
     let story = play(plane.client()).await;
+    // Our definitions are there now.
+    let cases = words::are_the_same(&plane.client()).await;
     assert_eq!(plane.failure(), None);
     plane.stop().await.unwrap();
-    story
+    (story, cases)
 }
 
 /// What is not the same in two stories, object by object.
@@ -232,11 +238,11 @@ async fn the_operator_does_the_same_on_kubernetes_own_api_server() {
         println!("played on the embedded API server only: KUBERNETES=1 compares");
         return;
     }
-    let theirs = real().await;
+    let (theirs, cases) = real().await;
     let objects: usize = theirs.iter().map(|(_, objects)| objects.len()).sum();
     let differences = differences(&ours, &theirs);
     println!(
-        "the operator: {} chapters, {objects} objects, {} differ",
+        "the operator: {} chapters, {objects} objects, {} differ; {cases} objects refused, or taken, in the same words",
         theirs.len(),
         differences.len()
     );

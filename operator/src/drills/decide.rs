@@ -128,7 +128,7 @@ mod tests {
         let secs = Duration::from_secs;
         assert_eq!(
             [0, 5, 10, 100, 3600].map(|since| again(secs(since)).as_secs()),
-            [1, 1, 1, 10, 30]
+            [1, 1, 1, 5, 5]
         );
     }
 

@@ -104,8 +104,9 @@ impl World {
         let platforms: Api<StreamingPlatform> = Api::namespaced(self.client("user"), namespace);
         let params = PatchParams::apply("user").force();
         let mut applied = platforms.patch(name, &params, &Patch::Apply(&platform)).await;
-        // One on its way out takes the spec, and goes nevertheless.
-        for _ in 0..600 {
+        // One on its way out takes the spec, and goes nevertheless: where other clusters have objects of it and every second
+        // call fails, not within minutes.
+        for _ in 0..3600 {
             match &applied {
                 Ok(platform) if platform.metadata.deletion_timestamp.is_none() => return Ok(()),
                 Ok(_) => {}
