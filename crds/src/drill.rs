@@ -1,6 +1,6 @@
 //! `Drill`: one run of a scenario against a platform, and what is needed to take it back.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -116,6 +116,16 @@ pub enum Undo {
     },
     /// The platform heals by itself (a killed pod is replaced, a flushed cache fills): wait for the steady state.
     SelfHealing,
+}
+
+impl fmt::Display for Undo {
+    /// What is taken back, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeleteChaos { kind, namespace, name } => write!(f, "{kind} {namespace}/{name}"),
+            Self::SelfHealing => f.write_str("heals by itself"),
+        }
+    }
 }
 
 /// Written by hand: a definition's schema must not have variants with properties of their own.

@@ -1,54 +1,29 @@
 //! Names, labels and annotations that an API server would refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use showrunner_crds::source::read_documents;
+mod answers;
 
-const PLATFORM: &str = "\
-apiVersion: showrunner.dev/v1alpha1
-kind: StreamingPlatform
-METADATA
-spec:
-  channels:
-    - name: main
-      ladder:
-        - {name: hi, width: 640, height: 360, bitrateKbps: 600}
-  regions:
-    - name: eu
-    - name: us
-";
-
-const SCENARIO: &str = "\
-apiVersion: showrunner.dev/v1alpha1
-kind: Scenario
-METADATA
-spec:
-  title: t
-  audience:
-    channel: main
-    regions: [{region: eu, share: 1}]
-    phases: [{name: on, duration: 30s, viewers: 1}]
-  gates:
-    - {name: startup, check: {startupTime: {percentile: 95, below: 2s}}}
-";
+use answers::{PLATFORM, SCENARIO, answer};
 
 const PREMIERE: &str = "\
 apiVersion: showrunner.dev/v1alpha1
 kind: Premiere
-METADATA
+metadata: {name: x}
 spec: {platform: cinema, start: 2030-01-01T00:00:00Z, expectedViewers: 10}
 ";
 
 const DRILL: &str = "\
 apiVersion: showrunner.dev/v1alpha1
 kind: Drill
-METADATA
+metadata: {name: x}
 spec: {scenario: night, platform: cinema}
 ";
 
-fn lines(kind: &str, metadata: &str) -> Vec<String> {
-    let text = kind.replace("METADATA", metadata);
-    let answer = read_documents("f.yaml", text).err();
-    answer.map(|error| error.lines().collect()).unwrap_or_default()
+/// What is answered to a document with this metadata in its third line.
+fn lines(document: &str, metadata: &str) -> Vec<String> {
+    let line = |(index, line)| if index == 2 { metadata } else { line };
+    let lines: Vec<&str> = document.lines().enumerate().map(line).collect();
+    answer(lines.join("\n").as_bytes())
 }
 
 #[test]
@@ -175,11 +150,8 @@ fn annotations_have_room_but_not_for_everything() {
 
 #[test]
 fn a_region_asks_for_node_labels_that_there_can_be() {
-    let text = PLATFORM.replace(
-        "- name: eu",
-        "- {name: eu, placement: {nodeSelector: {disk: \"very fast\"}}}",
-    );
+    let text = PLATFORM.replace("weight: 40", "placement: {nodeSelector: {disk: \"very fast\"}}");
     let found = lines(&text, "metadata: {name: cinema}");
-    let start = "f.yaml:10:51: spec.regions[0].placement.nodeSelector.disk: `very fast` is not the value of a label: ";
+    let start = "f.yaml:11:40: spec.regions[0].placement.nodeSelector.disk: `very fast` is not the value of a label: ";
     assert!(found.len() == 1 && found[0].starts_with(start), "{found:?}");
 }

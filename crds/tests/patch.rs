@@ -1,28 +1,21 @@
 //! What a scenario's `platformPatch` makes of a platform: every mistake, where the patch has it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod answers;
+
 use std::{fs, path::PathBuf};
 
+use answers::SCENARIO;
 use showrunner_crds::{
     platform::StreamingPlatformSpec,
     source::{read_platform_file, read_scenario},
 };
 
-const SCENARIO: &str = "\
-apiVersion: showrunner.dev/v1alpha1
-kind: Scenario
-metadata: {name: night}
-spec:
-  title: t
-  platformPatch:
-    PATCH
-  audience:
-    channel: main
-    regions: [{region: eu, share: 1}]
-    phases: [{name: on, duration: 30s, viewers: 1}]
-  gates:
-    - {name: startup, check: {startupTime: {percentile: 95, below: 2s}}}
-";
+/// A scenario with this patch.
+fn scenario(patch: &str) -> String {
+    let title = "  title: t\n";
+    SCENARIO.replace(title, &format!("{title}  platformPatch:\n    {patch}\n"))
+}
 
 fn cinema() -> StreamingPlatformSpec {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/cinema.yaml");
@@ -36,7 +29,7 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 fn patched(patch: &str) -> Vec<String> {
-    lines(&SCENARIO.replace("PATCH", patch))
+    lines(&scenario(patch))
 }
 
 #[test]
@@ -77,8 +70,7 @@ fn a_patched_region_asks_for_node_labels_that_there_can_be() {
 /// What is wrong with the patch hides nothing that is wrong with the scenario, and the other way round.
 #[test]
 fn a_patch_and_its_scenario_are_looked_at_together() {
-    let text = SCENARIO
-        .replace("PATCH", "edge: {viewersPerReplica: 0}")
+    let text = scenario("edge: {viewersPerReplica: 0}")
         .replace("region: eu", "region: mars")
         .replace("channel: main", "channel: mian");
     let found = lines(&text);
@@ -141,7 +133,7 @@ fn what_is_no_yaml_value_is_said_once() {
         ]
     );
     assert_eq!(
-        lines(&SCENARIO.replace("PATCH", "nonsense")),
+        lines(&scenario("nonsense")),
         ["f.yaml:7:5: spec.platformPatch: expected fields, found the text `nonsense`"]
     );
 }

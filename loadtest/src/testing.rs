@@ -1,7 +1,14 @@
 //! Small values that tests of several modules share.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use k8s_openapi::{
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{Api, api::PostParams};
+use showrunner_apiserver::{ApiServer, ApiServerConfig};
 use showrunner_crds::{
+    crd::crd,
+    drill::DrillSpec,
     platform::StreamingPlatformSpec,
     scenario::ScenarioSpec,
     wire::{OriginStats, SegmentFetches, ShieldFetches},
@@ -12,6 +19,28 @@ use crate::{
     judge::{Facts, GateResult, Outcome, Session, Verdict},
     telemetry::{EventBody, GeneratorHealth, SessionEvent, TelemetryEvent},
 };
+
+/// An API server that knows Drills, with the namespace `cinema`.
+pub(crate) async fn server_with_drills() -> ApiServer {
+    let server = ApiServer::new(ApiServerConfig::default());
+    let client = server.client("cinema");
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let drills = crd("Drill").unwrap();
+    definitions.create(&PostParams::default(), &drills).await.unwrap();
+    let namespace = serde_json::from_value(serde_json::json!({ "metadata": { "name": "cinema" } })).unwrap();
+    let namespaces: Api<Namespace> = Api::all(client);
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    server
+}
+
+/// A drill of the platform `cinema`.
+pub(crate) fn drill_spec() -> DrillSpec {
+    DrillSpec {
+        scenario: "night".into(),
+        platform: "cinema".into(),
+        seed: None,
+    }
+}
 
 /// Three regions, ten viewers to an edge.
 pub(crate) fn platform() -> StreamingPlatformSpec {

@@ -5,7 +5,7 @@ mod drill_support;
 
 use std::{path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use drill_support::{ONE_AT_A_TIME, Stub, WELL, drill};
+use drill_support::{ONE_AT_A_TIME, Stub, WELL, drill, injected};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::DeleteParams};
 use serde_json::json;
@@ -45,19 +45,6 @@ fn on_cluster(stub: &Arc<Stub>, dir: &Path, environment: Option<&str>) -> Drill 
         terms: Terms::cluster(environment.map(str::to_owned)),
         ..drill(stub, dir)
     }
-}
-
-/// Waits until a fault is in force.
-async fn injected(dir: &Path) {
-    let journal = dir.join(drill::JOURNAL);
-    let seen = async {
-        while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"injected\"")) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), seen)
-        .await
-        .expect("a fault is injected");
 }
 
 /// What is not agreed to writes nothing, asks no viewer's question, and names what is missing.

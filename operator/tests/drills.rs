@@ -5,12 +5,12 @@ mod support;
 
 use std::time::Duration;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use chaos_mesh_rs::{NetworkChaos, fault::partition, selector::PodSelector};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use showrunner_crds::{
     drill::{Drill, UNDONE},
     labels,
@@ -27,26 +27,14 @@ const FAULT: &str = "/apis/chaos-mesh.org/v1alpha1/networkchaos/cut-eu";
 /// A cluster that knows experiments, with one that its finalizer holds, of a drill that somebody else has to finish.
 async fn with_a_fault_that_does_not_go() -> Cluster {
     let cluster = Cluster::start().await;
-    let definition: CustomResourceDefinition = serde_json::from_value(json!({
-        "metadata": { "name": "networkchaos.chaos-mesh.org" },
-        "spec": {
-            "group": "chaos-mesh.org", "scope": "Namespaced",
-            "names": { "kind": "NetworkChaos", "plural": "networkchaos" },
-            "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
-                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-            } } }],
-        },
-    }))
-    .unwrap();
-    cluster.define(vec![definition]).await;
-    let fault = json!({
-        "apiVersion": "chaos-mesh.org/v1alpha1", "kind": "NetworkChaos",
-        "metadata": { "name": "cut-eu", "labels": { labels::RUN: "night-1" }, "finalizers": ["chaos-mesh/records"] },
-    });
-    let path = format!("/apis/chaos-mesh.org/v1alpha1/namespaces/{NAMESPACE}/networkchaos");
+    cluster.define(chaos_mesh_rs::crds()).await;
+    let edges = PodSelector::names(NAMESPACE, vec!["edge-0".to_owned()]);
+    let mut fault = partition("cut-eu", NAMESPACE, edges);
+    fault.metadata.labels = Some([(labels::RUN.to_owned(), "night-1".to_owned())].into());
+    fault.metadata.finalizers = Some(vec!["chaos-mesh/records".to_owned()]);
+    let faults: Api<NetworkChaos> = cluster.api();
     until("experiments", async || {
-        let request = http::Request::post(&path).body(fault.to_string().into_bytes()).unwrap();
-        cluster.client.request::<Value>(request).await.is_ok()
+        faults.create(&PostParams::default(), &fault).await.is_ok()
     })
     .await;
 
@@ -86,9 +74,9 @@ async fn what_a_drill_waits_for_is_named_until_it_is_gone() {
             .find(|condition| condition.type_ == UNDONE)
     };
     until("word of what it waits for", async || {
-        condition()
-            .await
-            .is_some_and(|condition| condition.status == "False" && condition.message.contains("NetworkChaos cut-eu"))
+        condition().await.is_some_and(|condition| {
+            condition.status == "False" && condition.message.contains("NetworkChaos stage/cut-eu")
+        })
     })
     .await;
     // The fault is recovered.

@@ -89,7 +89,7 @@ fn document(spec: Node, place: Place) -> Node {
     Node { place, kind }
 }
 
-/// RFC 7386, section 2, on trees that remember where each value stands.
+/// RFC 7386, section 2, on trees that remember where each value stands: what `json_patch::merge` does on values.
 fn merge(target: Option<Node>, patch: &Node) -> Node {
     let Kind::Map(changes) = &patch.kind else {
         return patch.clone();
@@ -136,4 +136,39 @@ fn from_json(value: Value, place: Place) -> Node {
         }
     };
     Node { place, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn patches_merge_as_they_do_on_values() {
+        let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+        for (target, patch) in [
+            (json!({ "a": "b" }), json!({ "a": "c" })),
+            (json!({ "a": "b" }), json!({ "b": 7, "c": -1.5 })),
+            (json!({ "a": "b", "b": true }), json!({ "a": null })),
+            (json!({ "a": ["b", { "c": 1 }] }), json!({ "a": [1, null] })),
+            (json!({ "a": "b" }), json!({ "a": ["c"] })),
+            (
+                json!({ "a": { "b": "c", "d": "e" } }),
+                json!({ "a": { "b": "f", "d": null } }),
+            ),
+            (json!({ "a": [1, 2] }), json!({ "a": { "b": { "c": null } } })),
+            (json!({}), json!({ "a": { "b": { "c": null, "d": 1 } } })),
+            (json!({ "a": 1 }), json!({})),
+        ] {
+            let place = Place::default();
+            let merged = merge(Some(from_json(target.clone(), place)), &from_json(patch.clone(), place));
+            let mut findings = vec![];
+            let checked = schema::check(&merged, &anything, "", &mut findings);
+            let mut expected = target.clone();
+            json_patch::merge(&mut expected, &patch);
+            assert_eq!(checked.value, expected, "{target} with {patch}");
+            assert!(findings.is_empty());
+        }
+    }
 }

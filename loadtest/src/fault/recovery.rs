@@ -62,11 +62,8 @@ where
                 began
             };
             let seen = AtomicBool::new(false);
-            let outcome = persist(deadline, within, || {
-                let settled = if seen.load(Ordering::Relaxed) { began } else { settled };
-                take_back(client, run, &entry.undo, settled, &seen)
-            });
-            let outcome = outcome.await;
+            let attempt = || take_back(client, run, &entry.undo, settled, &seen);
+            let outcome = persist(deadline, within, attempt).await;
             match &outcome {
                 // An undo that cannot be noted was carried out all the same.
                 Ok(()) => (entry, done(entry).await),
@@ -128,7 +125,7 @@ fn made<'a>(client: &Client, undo: &'a Undo) -> Result<Option<(Api<DynamicObject
 }
 
 /// Takes a mutation back and waits until it is seen to be gone, however long that takes. What is gone already is taken back,
-/// but not before `settled`: until then it may still come. Tells whether it was `seen`.
+/// but not before `settled`: until then it may still come, unless it was `seen` in this try or an earlier one.
 async fn take_back(
     client: &Client,
     run: &str,
@@ -179,7 +176,7 @@ async fn delete(
         if let Some(object) = ours(api, run, name).await? {
             break object;
         }
-        if Instant::now() >= settled {
+        if seen.load(Ordering::Relaxed) || Instant::now() >= settled {
             return Ok(());
         }
         sleep_until((Instant::now() + LOOK).min(settled)).await;

@@ -289,6 +289,20 @@ async fn an_undo_goes_on_until_its_deadline_while_the_api_fails() {
 }
 
 /// The API server has the object of `late` only after 15 s; that of the others it never had. Gives how long each undo took.
+fn entry(id: u32, name: &str, stage: super::Stage) -> super::Entry {
+    super::Entry {
+        id,
+        fault: name.to_owned(),
+        stage,
+        undo: Undo::DeleteChaos {
+            kind: "NetworkChaos".into(),
+            namespace: "cinema".into(),
+            name: name.to_owned(),
+        },
+        at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_may_still_come_is_looked_for_and_the_others_do_not_wait_for_it() {
     let began = Instant::now();
@@ -305,17 +319,6 @@ async fn what_may_still_come_is_looked_for_and_the_others_do_not_wait_for_it() {
             missing()
         })
     });
-    let entry = |id, name: &str, stage| super::Entry {
-        id,
-        fault: name.to_owned(),
-        stage,
-        undo: Undo::DeleteChaos {
-            kind: "NetworkChaos".into(),
-            namespace: "cinema".into(),
-            name: name.to_owned(),
-        },
-        at: jiff::Timestamp::UNIX_EPOCH,
-    };
     let (intent, injected) = (super::Stage::Intent, super::Stage::Injected);
     let heals = super::Entry {
         undo: Undo::SelfHealing,
@@ -340,4 +343,28 @@ async fn what_may_still_come_is_looked_for_and_the_others_do_not_wait_for_it() {
     took.sort();
     let expected = [("heals", 0), ("known", 0), ("late", 15), ("never", 30)];
     assert_eq!(took, expected.map(|(name, seconds)| (name.to_owned(), seconds)));
+}
+
+/// What came, was asked to go, and then could not be asked after for a moment, does not come again.
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_once_is_not_waited_for_again() {
+    let began = Instant::now();
+    let asked = Arc::new(Mutex::new(0));
+    let (client, _) = client_of(move |method, _| {
+        if method == Method::DELETE {
+            return Some(chaos());
+        }
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        Some(match *asked {
+            1 => chaos(),
+            2 => (StatusCode::INTERNAL_SERVER_ERROR, "{}".to_owned()),
+            _ => missing(),
+        })
+    });
+    let entries = [entry(0, "lose-eu", super::Stage::Intent)];
+    let done = async |_: &super::Entry| Ok(());
+    let outcomes = take_back_all(&client, "night-1", &entries, UNDO_WITHIN, done).await;
+    assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

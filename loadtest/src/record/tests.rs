@@ -7,32 +7,16 @@ use std::sync::{
 };
 
 use http::{Method, Request};
-use k8s_openapi::{
-    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
 use kube::client::Body;
-use serde_json::json;
-use showrunner_apiserver::{ApiServer, ApiServerConfig};
-use showrunner_crds::{crd::all_crds, drill::Undo};
+use showrunner_crds::drill::Undo;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::testing::{drill_spec, server_with_drills};
 
 /// A client whose status writes are counted; the one of number `refused` arrives broken, and is refused.
 async fn cluster(refused: u32) -> Client {
-    let server = ApiServer::new(ApiServerConfig::default());
-    let client = server.client("cinema");
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let drills = all_crds().into_iter().find(|crd| crd.spec.names.kind == "Drill");
-    definitions
-        .create(&PostParams::default(), &drills.unwrap())
-        .await
-        .unwrap();
-    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": "cinema" } })).unwrap();
-    Api::all(client)
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap();
+    let server = server_with_drills().await;
     let writes = Arc::new(AtomicU32::new(0));
     let service = tower::service_fn(move |mut request: Request<Body>| {
         let (server, writes) = (server.service(), writes.clone());
@@ -54,12 +38,7 @@ async fn cluster(refused: u32) -> Client {
 async fn an_intent_that_was_accepted_is_so_though_the_next_write_fails() {
     // The first write puts the run on record.
     let client = cluster(3).await;
-    let spec = DrillSpec {
-        scenario: "night".into(),
-        platform: "cinema".into(),
-        seed: None,
-    };
-    let record = Record::create(&client, "cinema", "night-1", spec, "runner")
+    let record = Record::create(&client, "cinema", "night-1", drill_spec(), "runner")
         .await
         .unwrap();
     let entry = JournalEntry {

@@ -226,7 +226,7 @@ async fn take_back(
     report: &mut Report,
 ) {
     let done = async |entry: &Entry| {
-        say(&format!("{}: {} undone: {}", run.name, entry.fault, what(&entry.undo)));
+        say(&format!("{}: {} undone: {}", run.name, entry.fault, entry.undo));
         if let Some(journal) = &run.journal
             && let Err(error) = journal.advance(entry, Stage::Undone).await
         {
@@ -249,15 +249,13 @@ async fn take_back(
         if let Some(error) = &error {
             say(&format!(
                 "{}: {} NOT undone: {}: {error}",
-                run.name,
-                entry.fault,
-                what(&entry.undo)
+                run.name, entry.fault, entry.undo
             ));
         }
         report.mutations.push(Mutation {
             id: Some(entry.id),
             fault: Some(entry.fault.clone()),
-            what: what(&entry.undo),
+            what: entry.undo.to_string(),
             error,
         });
     }
@@ -273,7 +271,7 @@ async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, re
     let Ok(found) = looked.await else { return };
     let entries: Vec<Entry> = found
         .into_iter()
-        .filter(|undo| !report.gave_up_on(&what(undo)))
+        .filter(|undo| !report.gave_up_on(&undo.to_string()))
         .map(|undo| Entry {
             id: 0,
             fault: "no journal".to_owned(),
@@ -284,18 +282,14 @@ async fn sweep(client: &Client, run: &Run, settings: &Settings, say: Say<'_>, re
         })
         .collect();
     let done = async |entry: &Entry| {
-        say(&format!(
-            "{}: not on the journal, undone: {}",
-            run.name,
-            what(&entry.undo)
-        ));
+        say(&format!("{}: not on the journal, undone: {}", run.name, entry.undo));
         Ok(())
     };
     for (entry, outcome) in take_back_all(client, &run.name, &entries, settings.within, done).await {
         report.mutations.push(Mutation {
             id: None,
             fault: None,
-            what: what(&entry.undo),
+            what: entry.undo.to_string(),
             error: outcome.err().map(|error| error.to_string()),
         });
     }
@@ -308,15 +302,7 @@ async fn remains(client: &Client, run: &Run, settings: &Settings) -> Vec<String>
         strays(client, &run.subject.namespace, &run.name)
     });
     match looked.await {
-        Ok(there) => there.iter().map(what).collect(),
+        Ok(there) => there.iter().map(Undo::to_string).collect(),
         Err(error) => vec![format!("unknown: {error}")],
-    }
-}
-
-/// What a mutation is, in words.
-fn what(undo: &Undo) -> String {
-    match undo {
-        Undo::DeleteChaos { kind, namespace, name } => format!("{kind} {namespace}/{name}"),
-        Undo::SelfHealing => "heals by itself".to_owned(),
     }
 }

@@ -96,39 +96,42 @@ pub(crate) async fn clear_the_way(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-    use kube::api::PostParams;
-    use showrunner_apiserver::{ApiServer, ApiServerConfig};
-    use showrunner_crds::{crd::all_crds, drill::DrillSpec};
     use showrunner_unreliable::seeds::paused;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::{drill::Halt, record::Record};
+    use crate::{
+        drill::Halt,
+        record::Record,
+        testing::{drill_spec, server_with_drills},
+    };
 
     async fn cluster() -> Client {
-        let client = ApiServer::new(ApiServerConfig::default()).client("cinema");
-        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-        let drills = all_crds().into_iter().find(|crd| crd.spec.names.kind == "Drill");
-        definitions
-            .create(&PostParams::default(), &drills.unwrap())
-            .await
-            .unwrap();
-        let namespace = serde_json::from_value(serde_json::json!({ "metadata": { "name": "cinema" } })).unwrap();
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        client
+        server_with_drills().await.client("cinema")
     }
 
     async fn begin(client: &Client, name: &str) -> (Record, Drill) {
-        let spec = DrillSpec {
-            scenario: "night".into(),
-            platform: "cinema".into(),
-            seed: None,
-        };
-        let record = Record::create(client, "cinema", name, spec, name).await.unwrap();
+        let record = Record::create(client, "cinema", name, drill_spec(), name)
+            .await
+            .unwrap();
         let drill = record.drill().await.unwrap();
         (record, drill)
+    }
+
+    /// Two that began in one second, the later one in this order to the other; nobody was there when the first one looked.
+    async fn tied(client: &Client, order: impl Fn(&Drill, &Drill) -> bool) -> [(Record, Drill); 2] {
+        for round in 0..1000 {
+            let (first, own) = begin(client, &format!("first-{round}")).await;
+            assert!(clear(client, &own).await.is_ok(), "nobody is there yet");
+            let (second, other) = begin(client, &format!("second-{round}")).await;
+            if created(&own) == created(&other) && order(&own, &other) {
+                return [(first, own), (second, other)];
+            }
+            for over in [first, second] {
+                over.finish(true, true, "pass", "").await.unwrap();
+            }
+        }
+        panic!("no two drills began in one second");
     }
 
     async fn clear(client: &Client, own: &Drill) -> Result<(), InTheWay> {
@@ -140,33 +143,22 @@ mod tests {
         clear_the_way(client, &subject, own, &settings, &|_| {}).await.unwrap()
     }
 
+    fn is_tied(cleared: &Result<(), InTheWay>, with: &Drill) -> bool {
+        matches!(cleared, Err(InTheWay::Tied(name)) if *name == with.name_any())
+    }
+
     #[test]
     fn of_two_that_begin_in_one_second_whoever_sees_the_other_gives_way() {
         paused(0, async {
             let client = cluster().await;
-            for round in 0.. {
-                assert!(round < 1000, "no two drills are as this test wants them");
-                let (first, own) = begin(&client, &format!("first-{round}")).await;
-                assert!(clear(&client, &own).await.is_ok(), "nobody is there yet");
-                let (second, other) = begin(&client, &format!("second-{round}")).await;
-                // By whatever order there is within a second, the later one may come first.
-                if created(&own) == created(&other) && other.uid() < own.uid() {
-                    let halt = Halt::new(CancellationToken::new());
-                    let cleared = tokio::select! {
-                        cleared = clear(&client, &other) => cleared,
-                        () = first.keep(&halt) => panic!("the first was stopped"),
-                    };
-                    let expected = format!("first-{round}");
-                    assert!(
-                        matches!(&cleared, Err(InTheWay::Tied(name)) if *name == expected),
-                        "{cleared:?}"
-                    );
-                    return;
-                }
-                for over in [first, second] {
-                    over.finish(true, true, "pass", "").await.unwrap();
-                }
-            }
+            // By whatever order there is within a second, the later one may come first.
+            let [(first, own), (_second, other)] = tied(&client, |own, other| other.uid() < own.uid()).await;
+            let halt = Halt::new(CancellationToken::new());
+            let cleared = tokio::select! {
+                cleared = clear(&client, &other) => cleared,
+                () = first.keep(&halt) => panic!("the first was stopped"),
+            };
+            assert!(is_tied(&cleared, &own), "{cleared:?}");
         });
     }
 
@@ -174,24 +166,16 @@ mod tests {
     fn two_that_see_each_other_in_one_second_both_give_way() {
         paused(0, async {
             let client = cluster().await;
-            for round in 0.. {
-                assert!(round < 1000, "no two drills began in one second");
-                let (one, first) = begin(&client, &format!("one-{round}")).await;
-                let (other, second) = begin(&client, &format!("other-{round}")).await;
-                if created(&first) == created(&second) {
-                    let halt = Halt::new(CancellationToken::new());
-                    let cleared = tokio::select! {
-                        cleared = async { tokio::join!(clear(&client, &first), clear(&client, &second)) } => cleared,
-                        () = async { tokio::join!(one.keep(&halt), other.keep(&halt)); } => panic!("they were stopped"),
-                    };
-                    let tied = |cleared: &Result<(), InTheWay>| matches!(cleared, Err(InTheWay::Tied(_)));
-                    assert!(tied(&cleared.0) && tied(&cleared.1), "{cleared:?}");
-                    return;
-                }
-                for over in [one, other] {
-                    over.finish(true, true, "pass", "").await.unwrap();
-                }
-            }
+            let [(one, first), (other, second)] = tied(&client, |_, _| true).await;
+            let halt = Halt::new(CancellationToken::new());
+            let cleared = tokio::select! {
+                cleared = async { tokio::join!(clear(&client, &first), clear(&client, &second)) } => cleared,
+                () = async { tokio::join!(one.keep(&halt), other.keep(&halt)); } => panic!("they were stopped"),
+            };
+            assert!(
+                is_tied(&cleared.0, &second) && is_tied(&cleared.1, &first),
+                "{cleared:?}"
+            );
         });
     }
 

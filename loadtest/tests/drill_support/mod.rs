@@ -322,3 +322,16 @@ pub fn drill(stub: &Arc<Stub>, dir: &Path) -> Drill {
         live: Live::new(false),
     }
 }
+
+/// Waits until a fault is in force.
+pub async fn injected(dir: &Path) {
+    let journal = dir.join(showrunner_loadtest::drill::JOURNAL);
+    let seen = async {
+        while !std::fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"injected\"")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen)
+        .await
+        .expect("a fault is injected");
+}

@@ -10,8 +10,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Shortest and longest time between two looks at mutations that are on their way out.
 const GOING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// When mutations that are on their way out are looked at again, once they have been for `since`: at first every second, and
-/// seldom where a finalizer holds one for ever.
+/// When mutations that are on their way out are looked at again, once the drill has waited for `since`: at first every second,
+/// and less often where a finalizer holds one for ever.
 #[must_use]
 pub(super) fn again(since: Duration) -> Duration {
     (since / 10).clamp(GOING.0, GOING.1)
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_on_its_way_out_is_looked_at_seldom() {
+    fn what_is_long_on_its_way_out_is_looked_at_less_often() {
         let secs = Duration::from_secs;
         assert_eq!(
             [0, 5, 10, 100, 3600].map(|since| again(secs(since)).as_secs()),

@@ -26,7 +26,7 @@ use kube::{
     },
 };
 use showrunner_crds::{
-    drill::{Drill, DrillPhase, DrillStatus, JournalEntry, JournalStage, UNDONE, Undo, lease_name},
+    drill::{Drill, DrillPhase, DrillStatus, JournalEntry, JournalStage, UNDONE, lease_name},
     liveness::Liveness,
 };
 use tokio::time::{Instant, timeout};
@@ -43,7 +43,7 @@ const CONCURRENCY: u16 = 4;
 /// Mutations of one drill taken back at a time.
 const AT_ONCE: usize = 16;
 /// Time until what was written is looked at again.
-const GOING: Duration = Duration::from_secs(1);
+const WRITTEN: Duration = Duration::from_secs(1);
 
 /// Why a look at a drill failed.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +166,7 @@ async fn finish(drill: &Drill, context: &Context) -> Result<Next, DrillError> {
             info!(drill = name, namespace, "the runner is gone: its faults are taken back");
             tell(drill, context, EventType::Warning, "RunnerGone", why).await;
             // What was written comes back as an event.
-            Ok(Next::requeue(GOING))
+            Ok(Next::requeue(WRITTEN))
         }
         Action::Undo(open) => undo(drill, &open, context).await,
         Action::Conclude => {
@@ -189,22 +189,23 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
     let name = drill.name_any();
     let steps: Vec<_> = open
         .iter()
-        .map(|entry| async { (entry.id, step(&context.client, &namespace, &name, &entry.undo).await) })
+        .map(async |entry| (entry, step(&context.client, &namespace, &name, &entry.undo).await))
         .collect();
-    let stepped: Vec<(u32, Result<Step, ChaosError>)> = stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
+    let stepped: Vec<(&JournalEntry, Result<Step, ChaosError>)> =
+        stream::iter(steps).buffer_unordered(AT_ONCE).collect().await;
     let now = context.options.clock.now();
     let mut status = drill.status.clone().unwrap_or_default();
     let (mut gone, mut going, mut failed) = (0, Vec::new(), Vec::new());
-    for (id, outcome) in stepped {
+    for (JournalEntry { id, undo, .. }, outcome) in stepped {
         match outcome {
             Ok(Step::Gone) => {
                 gone += 1;
-                for entry in status.journal.iter_mut().filter(|entry| entry.id == id) {
+                for entry in status.journal.iter_mut().filter(|entry| entry.id == *id) {
                     entry.stage = JournalStage::Undone;
                     entry.at = now;
                 }
             }
-            Ok(Step::Going) => going.extend(open.iter().find(|entry| entry.id == id).map(|entry| named(&entry.undo))),
+            Ok(Step::Going) => going.push(undo.to_string()),
             Err(error) => failed.push(format!("{id}: {error}")),
         }
     }
@@ -219,11 +220,8 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
         );
         status.set_condition(UNDONE, Some(false), "Waiting", &why, now);
     }
-    let conditions = status.conditions.iter();
-    let since = conditions
-        .filter(|condition| condition.type_ == UNDONE)
-        .map(|condition| now.duration_since(condition.last_transition_time.0).unsigned_abs())
-        .max();
+    let condition = status.conditions.iter().find(|condition| condition.type_ == UNDONE);
+    let since = condition.map(|condition| now.duration_since(condition.last_transition_time.0).unsigned_abs());
     let again = decide::again(since.unwrap_or_default());
     if drill.status.as_ref() != Some(&status) {
         write(drill, status, context).await?;
@@ -233,13 +231,6 @@ async fn undo(drill: &Drill, open: &[JournalEntry], context: &Context) -> Result
     }
     debug!(drill = name, gone, of = open.len(), "mutations taken back");
     Ok(Next::requeue(again))
-}
-
-fn named(undo: &Undo) -> String {
-    match undo {
-        Undo::DeleteChaos { kind, name, .. } => format!("{kind} {name}"),
-        Undo::SelfHealing => "the platform".to_owned(),
-    }
 }
 
 /// Writes a status over the one that the decision was made on; refused if anyone has written since.

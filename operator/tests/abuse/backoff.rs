@@ -10,7 +10,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use showrunner_unreliable::{Call, Fault, Rates, Refusal, Verb, seeds};
 
 use crate::{
@@ -35,13 +35,8 @@ struct Looks {
 /// Three platforms; `fails` says what fails for the first two from some time on, when a user changes all three.
 async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Sync + 'static) -> Looks {
     let world = Arc::new(World::new(1, Rates::none()));
-    let namespaces: Api<Namespace> = Api::all(world.client("installer"));
     let mut spec = Plan::of(0).first;
-    for name in ["bad", "worse", "fine"] {
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        world.apply(name, "show", &spec).await.unwrap();
-    }
+    given(&world, ["bad", "worse", "fine"], &spec).await;
     let link = world.network.link("operator");
     let operator = tokio::spawn(start(world.abused(&link), world.options(&link), None));
     let others = tokio::spawn(cluster::run(world.clone()));
@@ -69,10 +64,6 @@ async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Syn
     operator.abort();
     others.abort();
 
-    let writes = world.network.journal().writes;
-    let carried_out = writes
-        .iter()
-        .find(|(at, call)| *at >= changed && call.path.contains("/namespaces/fine/"));
     // Every look begins with the list of each kind.
     let began = |namespace: &str| {
         let list = format!("/api/v1/namespaces/{namespace}/configmaps");
@@ -85,8 +76,28 @@ async fn looks(start: Start, fails: impl Fn(&Call) -> Option<Fault> + Send + Syn
     Looks {
         bad: began("bad"),
         worse: began("worse"),
-        fine: carried_out.map_or(Duration::MAX, |(at, _)| (*at).checked_sub(changed).unwrap()),
+        fine: carried_out(&world, changed),
     }
+}
+
+/// A platform in each of these namespaces.
+async fn given(world: &World, names: impl IntoIterator<Item = impl AsRef<str>>, spec: &Value) {
+    let namespaces: Api<Namespace> = Api::all(world.client("installer"));
+    for name in names {
+        let name = name.as_ref();
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        world.apply(name, "show", spec).await.unwrap();
+    }
+}
+
+/// How long it took until a change of the platform `fine` was carried out.
+fn carried_out(world: &World, changed: Duration) -> Duration {
+    let writes = world.network.journal().writes;
+    let first = writes
+        .iter()
+        .find(|(at, call)| *at >= changed && call.path.contains("/namespaces/fine/"));
+    first.map_or(Duration::MAX, |(at, _)| (*at).checked_sub(changed).unwrap())
 }
 
 /// Whether looks come ever later, within bounds, and with jitter.
@@ -206,17 +217,12 @@ const CROWD: usize = 24;
 /// the API hangs.
 async fn beside_a_crowd(concurrency: Option<u16>) -> Duration {
     let world = Arc::new(World::new(1, Rates::none()));
-    let namespaces: Api<Namespace> = Api::all(world.client("installer"));
     let mut spec = Plan::of(0).first;
     let names: Vec<String> = (0..CROWD)
         .map(|number| format!("crowd-{number}"))
         .chain(["fine".into()])
         .collect();
-    for name in &names {
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
-        world.apply(name, "show", &spec).await.unwrap();
-    }
+    given(&world, &names, &spec).await;
     let hung = Fault::Hung {
         carried_out: false,
         patience: Duration::from_mins(5),
@@ -238,11 +244,7 @@ async fn beside_a_crowd(concurrency: Option<u16>) -> Duration {
     tokio::time::sleep(Duration::from_mins(5)).await;
     operator.abort();
     others.abort();
-    let writes = world.network.journal().writes;
-    let carried_out = writes
-        .iter()
-        .find(|(at, call)| *at >= changed && call.path.contains("/namespaces/fine/"));
-    carried_out.map_or(Duration::MAX, |(at, _)| (*at).checked_sub(changed).unwrap())
+    carried_out(&world, changed)
 }
 
 #[test]
