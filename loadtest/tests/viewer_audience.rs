@@ -11,7 +11,7 @@ use showrunner_loadtest::audience::{
     Arrivals, AudiencePlan, AudienceReport, Network, PhaseTarget, RegionSlice, drive_audience,
 };
 use showrunner_loadtest::http::Deadlines;
-use showrunner_loadtest::player::{PlayerSettings, ServiceEndpoint, Services};
+use showrunner_loadtest::player::{LoadPolicy, MediaPolicy, PlayerSettings, RetryPolicy, ServiceEndpoint, Services};
 use showrunner_loadtest::telemetry::{EventBody, MemorySink, RequestClass, SessionEnd, SessionEvent};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -53,12 +53,15 @@ async fn setup(edges: &[&str], steering: bool) -> Setup {
 
 impl Setup {
     fn plan(&self, viewers: u32, seconds: u64) -> AudiencePlan {
-        let media = Deadlines {
-            connect: Duration::from_secs(1),
-            first_byte: Duration::from_secs(1),
-            stall: Duration::from_secs(1),
-            total: Duration::from_secs(5),
-        };
+        let media = MediaPolicy::of(LoadPolicy {
+            deadlines: Deadlines {
+                connect: Duration::from_secs(1),
+                first_byte: Duration::from_secs(1),
+                stall: Duration::from_secs(1),
+                total: Duration::from_secs(5),
+            },
+            retry: RetryPolicy::default(),
+        });
         AudiencePlan {
             playback_url: Url::parse(&format!("{}/play/one/multivariant.m3u8", self.control.url)).unwrap(),
             channel: "one".into(),
@@ -86,6 +89,7 @@ impl Setup {
             seed: 1,
             player: PlayerSettings {
                 media,
+                alone: media,
                 fatal_after: Duration::from_secs(3),
                 ..PlayerSettings::default()
             },
@@ -309,7 +313,7 @@ async fn a_critical_service_that_is_down_is_fatal_an_optional_one_is_not() {
         let down = Host::start(Arc::clone(&setup.stream)).await;
         down.set(Mode::Unavailable);
         let mut plan = setup.plan(2, 12);
-        plan.player.retry.max = Duration::from_secs(1);
+        plan.player.control.retry.max = Duration::from_secs(1);
         plan.player.services = services(&setup.control.url);
         let licence = plan.player.services.licence.as_mut().unwrap();
         (licence.url, licence.critical) = (Url::parse(&format!("{}/licence", down.url)).unwrap(), critical);

@@ -123,12 +123,18 @@ async fn silence_is_a_timeout_of_the_right_kind() {
         "{:?}",
         failure.error
     );
+    let first_byte = failure.network_first_byte.unwrap();
+    assert!(
+        first_byte < failure.network_total && failure.network_total >= Duration::from_millis(300),
+        "the silence came after it: {failure:?}"
+    );
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     let failure = get(&mut None, &mute, 0).await.unwrap_err();
     assert!(failure.error.is_timeout(), "{:?}", failure.error);
     assert!(failure.elapsed >= Duration::from_millis(300), "{:?}", failure.elapsed);
+    assert_eq!(failure.network_first_byte, None);
 
     drop(listener);
     let failure = get(&mut None, &mute, 0).await.unwrap_err();

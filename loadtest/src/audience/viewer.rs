@@ -245,6 +245,8 @@ pub(super) fn event_of(fetch: &Fetch, answer: Result<Response, FetchFailure>) ->
             Failure {
                 kind: kind_of(&failure.error),
                 bytes: failure.bytes,
+                first_byte: failure.network_first_byte,
+                total: failure.network_total,
             },
         ),
     }

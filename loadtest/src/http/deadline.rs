@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Deadlines {
     /// Resolving the name and connecting.
     pub connect: Duration,
-    /// From the request to the first byte of the response.
+    /// From the request, connecting included, to the first byte of the response.
     pub first_byte: Duration,
     /// Longest silence inside a body.
     pub stall: Duration,

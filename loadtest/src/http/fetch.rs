@@ -158,6 +158,32 @@ pub struct FetchFailure {
     pub elapsed: Duration,
     /// Body bytes that had come.
     pub bytes: u64,
+    /// From the actual start of the last request to its first byte, if one came.
+    pub network_first_byte: Option<Duration>,
+    /// From the actual start of the last request to the failure.
+    pub network_total: Duration,
+}
+
+/// What is known of a request whether or not it ends well.
+struct Course {
+    /// When the last request was sent: redirects make another.
+    started: Instant,
+    first_byte: Option<Instant>,
+    /// Body bytes of all.
+    bytes: u64,
+}
+
+impl Course {
+    fn failed(&self, error: HttpError, due: Instant) -> FetchFailure {
+        let now = Instant::now();
+        FetchFailure {
+            error,
+            elapsed: now.saturating_duration_since(due),
+            bytes: self.bytes,
+            network_first_byte: self.first_byte.map(|at| at.saturating_duration_since(self.started)),
+            network_total: now.saturating_duration_since(self.started),
+        }
+    }
 }
 
 /// An open keep-alive connection to one host.
@@ -209,14 +235,14 @@ pub async fn fetch(
     access: &Access,
 ) -> Result<Response, FetchFailure> {
     let due = request.due;
-    let mut bytes = 0;
+    let mut course = Course {
+        started: due,
+        first_byte: None,
+        bytes: 0,
+    };
     for _ in 0..=MAX_REDIRECTS {
-        let answer = exchange(slot, request, access, &mut bytes).await;
-        let (head, response) = answer.map_err(|error| FetchFailure {
-            error,
-            elapsed: due.elapsed(),
-            bytes,
-        })?;
+        let answer = exchange(slot, request, access, &mut course).await;
+        let (head, response) = answer.map_err(|error| course.failed(error, due))?;
         let (301 | 302 | 303 | 307 | 308, Some(location)) = (head.status, head.location) else {
             return Ok(response);
         };
@@ -229,11 +255,7 @@ pub async fn fetch(
             request.body.clear();
         }
     }
-    Err(FetchFailure {
-        error: HttpError::Redirects,
-        elapsed: due.elapsed(),
-        bytes,
-    })
+    Err(course.failed(HttpError::Redirects, due))
 }
 
 /// One request without redirects; a reused connection that died silently is replaced once.
@@ -241,9 +263,10 @@ async fn exchange(
     slot: &mut Option<Connection>,
     request: &Request,
     access: &Access,
-    bytes: &mut u64,
+    course: &mut Course,
 ) -> Result<(Head, Response), HttpError> {
     let started = Instant::now();
+    (course.started, course.first_byte) = (started, None);
     let mut connection = slot
         .take()
         .filter(|connection| connection.authority.serves(&request.url));
@@ -261,7 +284,7 @@ async fn exchange(
             reused,
             received: false,
         };
-        match transfer.run(&mut open, bytes).await {
+        match transfer.run(&mut open, course).await {
             Ok((head, response)) => {
                 if transfer.reusable(&head) {
                     *slot = Some(open);
@@ -319,12 +342,10 @@ impl Transfer<'_> {
         head.keep_alive && self.received
     }
 
-    async fn run(&mut self, open: &mut Connection, bytes: &mut u64) -> Result<(Head, Response), HttpError> {
+    async fn run(&mut self, open: &mut Connection, course: &mut Course) -> Result<(Head, Response), HttpError> {
         let limits = self.request.deadlines;
         let total = self.started + limits.total;
-        // The clock is read once where once is enough.
-        let connected = if self.reused { self.started } else { Instant::now() };
-        let mut deadline = (connected + limits.first_byte).min(total);
+        let mut deadline = (self.started + limits.first_byte).min(total);
         if !self.access.rtt().is_zero() {
             tokio::time::sleep(self.access.rtt()).await;
         }
@@ -340,7 +361,6 @@ impl Transfer<'_> {
         }
 
         let mut incoming = Incoming::new(self.request.capture);
-        let mut first_byte = None;
         let mut alarm = pin!(sleep_until(deadline));
         let now = loop {
             let read = match self.allowance(deadline).await {
@@ -355,19 +375,19 @@ impl Transfer<'_> {
                 Err(error) if !incoming.has_head() => return Err(HttpError::Closed(error)),
                 Err(_) => 0,
                 Ok(None) => {
-                    *bytes += incoming.bytes();
-                    return Err(timed_out(first_byte.is_some(), deadline >= total));
+                    course.bytes += incoming.bytes();
+                    return Err(timed_out(course.first_byte.is_some(), deadline >= total));
                 }
             };
             self.access.take(count);
             let now = Instant::now();
-            if count > 0 && first_byte.is_none() {
-                first_byte = Some(now);
+            if count > 0 && course.first_byte.is_none() {
+                course.first_byte = Some(now);
                 self.received = true;
             }
             let outcome = if count == 0 { incoming.close() } else { incoming.check() };
             if let Err(error) = outcome {
-                *bytes += incoming.bytes();
+                course.bytes += incoming.bytes();
                 return Err(error);
             }
             if incoming.is_done() {
@@ -375,17 +395,17 @@ impl Transfer<'_> {
             }
             if let Some(progress) = &self.request.progress {
                 progress.note(Transferred {
-                    bytes: *bytes + incoming.bytes(),
+                    bytes: course.bytes + incoming.bytes(),
                     length: incoming.length(),
-                    first_byte: first_byte.map(|at| at.saturating_duration_since(self.started)),
+                    first_byte: course.first_byte.map(|at| at.saturating_duration_since(self.started)),
                 });
             }
-            if first_byte.is_some() {
+            if course.first_byte.is_some() {
                 deadline = (now + limits.stall).min(total);
             }
         };
-        *bytes += incoming.bytes();
-        let first_byte = first_byte.unwrap_or(now);
+        course.bytes += incoming.bytes();
+        let first_byte = course.first_byte.unwrap_or(now);
         let (mut head, body, extra) = incoming.finish()?;
         head.keep_alive &= !extra;
         let response = Response {
@@ -394,7 +414,7 @@ impl Transfer<'_> {
             total: now.saturating_duration_since(self.request.due),
             network_first_byte: first_byte.saturating_duration_since(self.started),
             network_total: now.saturating_duration_since(self.started),
-            bytes: *bytes,
+            bytes: course.bytes,
             body,
             cache: head.cache,
             reused: self.reused,

@@ -45,6 +45,8 @@ pub struct BandwidthEstimator {
 const MIN_TRANSFER: f64 = 0.05;
 /// … unless it was that of a small segment: no line is believed to be faster than this, in bytes per second.
 const MAX_RATE: f64 = 100_000_000.0;
+/// First bytes that weigh less than this together say nothing: a single one that took longer than 3.8 s.
+const MIN_WEIGHT: f64 = 0.001;
 /// Time to first byte assumed before one was measured.
 const INITIAL_FIRST_BYTE: Duration = Duration::from_millis(100);
 
@@ -77,6 +79,14 @@ impl BandwidthEstimator {
         let bits_per_second = bytes as f64 * 8.0 / transfer;
         self.fast.sample(transfer, bits_per_second);
         self.slow.sample(transfer, bits_per_second);
+    }
+
+    /// A segment that will not be waited for any longer: `bytes` of it came in `elapsed`, of which `first_byte` was waiting.
+    pub fn sample_part(&mut self, bytes: u64, first_byte: Option<Duration>, elapsed: Duration) {
+        match first_byte.filter(|_| bytes > 0) {
+            Some(first_byte) => self.sample_transfer(bytes, first_byte, elapsed),
+            None => self.sample_first_byte(elapsed),
+        }
     }
 
     /// A first byte took so long.
@@ -112,6 +122,7 @@ impl BandwidthEstimator {
     pub fn first_byte(&self) -> Duration {
         self.first_byte
             .value()
+            .filter(|_| self.first_byte.weight >= MIN_WEIGHT)
             .map_or(INITIAL_FIRST_BYTE, Duration::from_secs_f64)
     }
 }
@@ -147,6 +158,29 @@ mod tests {
         assert!((estimator.estimate() - 300_000.0).abs() < 1.0);
         estimator.expect(200_000.0);
         assert!((estimator.estimate() - 300_000.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_is_given_up_counts_for_what_came_of_it() {
+        let seconds = Duration::from_secs;
+        let mut estimator = BandwidthEstimator::new(500_000);
+        estimator.sample_part(2000, Some(Duration::ZERO), seconds(8));
+        assert!((estimator.estimate() - 2000.0).abs() < 1.0, "{}", estimator.estimate());
+        // Nothing of it says nothing of the line, but how long a first byte takes.
+        let mut estimator = BandwidthEstimator::new(500_000);
+        estimator.sample_part(0, None, seconds(3));
+        assert!((estimator.estimate() - 500_000.0).abs() < 1.0);
+        assert_eq!(estimator.first_byte(), seconds(3));
+    }
+
+    /// hls.js weighs a first byte the less the longer it took, and one alone may weigh too little.
+    #[test]
+    fn a_single_first_byte_that_took_very_long_is_not_believed() {
+        for (millis, expected) in [(3700, Duration::from_millis(3700)), (3900, INITIAL_FIRST_BYTE)] {
+            let mut estimator = BandwidthEstimator::new(500_000);
+            estimator.sample_first_byte(Duration::from_millis(millis));
+            assert_eq!(estimator.first_byte(), expected);
+        }
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// Body bytes that had come.
     pub bytes: u64,
+    /// From sending the request to its first byte, if one came.
+    pub first_byte: Option<Duration>,
+    /// From sending the request to the failure.
+    pub total: Duration,
 }
 
 /// What the player wants done.

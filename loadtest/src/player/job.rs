@@ -133,6 +133,21 @@ mod tests {
     }
 
     #[test]
+    fn timeouts_are_asked_again_at_once_as_often_as_allowed() {
+        let (mut job, mut rng) = (Job::default(), SmallRng::seed_from_u64(1));
+        let policy = RetryPolicy {
+            timeouts: 4,
+            ..RetryPolicy::default()
+        };
+        for _ in 0..4 {
+            let after = job.failed(ErrorKind::Timeout, None, &policy, &mut rng);
+            assert_eq!(after, AfterFailure::Retry(Duration::ZERO));
+        }
+        let after = job.failed(ErrorKind::Timeout, None, &policy, &mut rng);
+        assert!(matches!(after, AfterFailure::Leave(_)));
+    }
+
+    #[test]
     fn waits_grow_to_a_bound() {
         let (policy, mut rng) = (RetryPolicy::default(), SmallRng::seed_from_u64(1));
         for failures in 0..=255 {

@@ -9,6 +9,7 @@ mod event;
 mod freshness;
 mod init;
 mod job;
+mod load_policy;
 mod machine;
 mod memo;
 mod playback;
@@ -21,8 +22,9 @@ mod track;
 
 pub use bandwidth::BandwidthEstimator;
 pub use event::{Action, Event, Failure, Fetch, FetchId, Fetched};
+pub use load_policy::{LoadPolicy, MediaPolicy, RetryPolicy};
 pub use machine::{Identity, Player};
 pub use playback::{PlaybackClock, PlaybackState};
 pub use playlist::{MediaPlaylist, Multivariant, PlaylistError, Rung, Segment};
-pub use settings::{Device, PlayerSettings, RetryPolicy, ServiceEndpoint, Services};
+pub use settings::{Device, PlayerSettings, ServiceEndpoint, Services};
 pub use steering::{SteeringError, SteeringManifest};

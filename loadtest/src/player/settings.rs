@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::{LoadPolicy, MediaPolicy, RetryPolicy};
 use crate::http::{Deadlines, HostList};
 
 /// How a player behaves.
@@ -28,20 +29,20 @@ pub struct PlayerSettings {
     pub pathway_penalty: Duration,
     /// Wait between steering polls before a manifest gave its TTL.
     pub steering_ttl: Duration,
-    /// Deadlines of playlists, init sections and segments. hls.js waits 10 s for a first byte and 120 s for a fragment, which
-    /// on 2 s segments is a stall in itself; 4 s here.
-    pub media: Deadlines,
-    /// Deadlines of the multivariant playlist and the steering manifest.
-    pub control: Deadlines,
-    /// Retries on one pathway before another is tried. hls.js retries fragments 4 + 6 times; with a pathway at hand
-    /// players for live events are tuned to leave sooner.
-    pub retry: RetryPolicy,
+    /// Patience with media while another pathway is known.
+    pub media: MediaPolicy,
+    /// Patience with media of a stream that has one pathway only.
+    pub alone: MediaPolicy,
+    /// Patience with the multivariant playlist and the steering manifest; services have deadlines of their own. hls.js gives the one
+    /// 20 s, and the other 10 s to the first byte; for a live event somebody who sees nothing for 4 s tries again.
+    pub control: LoadPolicy,
     /// Connections to one host at a time, as browsers have them over HTTP/1.1: video, audio and playlists share the line instead
     /// of waiting for each other, and what is measured of the line is a share of it.
     pub connections_per_host: usize,
     /// What the device adds to the network's time.
     pub device: Device,
-    /// Give up once every pathway has failed for this long.
+    /// Give up once every pathway has failed for this long: looked at when the retries of a request are used up. In silence, with one
+    /// pathway, that is after some 50 s.
     pub fatal_after: Duration,
     /// Services that playback calls.
     pub services: Services,
@@ -61,12 +62,15 @@ impl Default for PlayerSettings {
             starvation: Duration::from_secs(4),
             pathway_penalty: Duration::from_mins(5),
             steering_ttl: Duration::from_mins(5),
-            media: Deadlines::default(),
-            control: Deadlines {
-                total: Duration::from_secs(10),
-                ..Deadlines::default()
+            media: MediaPolicy::with_alternatives(),
+            alone: MediaPolicy::alone(),
+            control: LoadPolicy {
+                deadlines: Deadlines {
+                    total: Duration::from_secs(10),
+                    ..Deadlines::default()
+                },
+                retry: RetryPolicy::default(),
             },
-            retry: RetryPolicy::default(),
             connections_per_host: 6,
             device: Device::default(),
             fatal_after: Duration::from_secs(30),
@@ -89,32 +93,8 @@ impl Default for Device {
     /// What hls.js in a desktop browser was seen to add (`docs/fidelity.md`).
     fn default() -> Self {
         Self {
-            open: Duration::from_millis(75),
-            first_frame: Duration::from_millis(125),
-        }
-    }
-}
-
-/// Retries of one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Retries after a timeout, at once.
-    pub timeouts: u8,
-    /// Retries after an error other than 4xx, which is never retried while another pathway is known.
-    pub errors: u8,
-    /// First wait; doubles with each retry, plus up to a quarter of jitter.
-    pub base: Duration,
-    /// Longest wait.
-    pub max: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            timeouts: 0,
-            errors: 1,
-            base: Duration::from_millis(500),
-            max: Duration::from_secs(8),
+            open: Duration::from_millis(30),
+            first_frame: Duration::from_millis(100),
         }
     }
 }

@@ -107,6 +107,11 @@ impl Pathways {
         self.order = named;
     }
 
+    /// Whether there is but one.
+    pub(super) fn is_one(&self) -> bool {
+        self.order.len() <= 1
+    }
+
     pub(super) fn penalise(&mut self, id: &Arc<str>, until: Duration) {
         self.penalties.retain(|(other, _)| other != id);
         self.penalties.push((Arc::clone(id), until));

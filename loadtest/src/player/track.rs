@@ -52,6 +52,8 @@ pub(super) struct Track {
     pub again: Option<Again>,
     /// Initialisation section that is loaded, or on its way.
     pub init: Option<Init>,
+    /// The next segment, if it came before its initialisation section: number and length. Boxed, as it is rare and viewers are many.
+    pub early: Option<Box<(u64, Duration)>>,
     /// Failing since; cleared by a segment.
     pub failing_since: Option<Duration>,
     freshness: Freshness,
@@ -77,6 +79,7 @@ impl Track {
             last_duration: Duration::ZERO,
             again: None,
             init: None,
+            early: None,
             failing_since: None,
             freshness: Freshness::default(),
         }
@@ -87,6 +90,7 @@ impl Track {
         let left = std::mem::replace(&mut self.uri, uri);
         self.base = None;
         self.list = None;
+        self.early = None;
         // One that is on its way was due just now.
         let due = self.playlist.at.unwrap_or(now);
         self.edges = self.reload.turn(left, self.edges, due, &self.uri);
@@ -283,7 +287,7 @@ impl Track {
 
     /// When a segment may be fetched: a retry's time, or as soon as the buffer has room. `None`: nothing to fetch.
     pub(super) fn segment_due(&self, now: Duration, goal: Duration) -> Option<Duration> {
-        if self.segment.inflight.is_some() || self.upcoming().is_empty() {
+        if self.segment.inflight.is_some() || self.early.is_some() || self.upcoming().is_empty() {
             return None;
         }
         let room = now + self.buffered.saturating_sub(goal);

@@ -58,6 +58,8 @@ globalThis.start = (url, { firstByteMs } = {}) => {
       rung: frag.type === 'main' ? rung(frag.level) : null,
       host: new URL(frag.url).host,
       ms: Math.round(stats.loading.end - stats.loading.start),
+      firstByteMs: Math.round(stats.loading.first - stats.loading.start),
+      bytes: stats.loaded,
       bandwidth: Math.round(hls.bandwidthEstimate),
     }));
   hls.on(E.FRAG_LOAD_EMERGENCY_ABORTED, (_, { frag }) => note('fragAborted', { sn: frag.sn, rung: rung(frag.level) }));

@@ -9,7 +9,7 @@ pub(crate) const AGREED: f64 = 0.10;
 /// Distance between the moments at which buffers are compared, in seconds.
 const GRID: f64 = 0.1;
 /// Stalls are compared in relation to the reference's, or to this many seconds if it stalled less.
-const LEAST_STALLED: f64 = 1.0;
+pub(crate) const LEAST_STALLED: f64 = 1.0;
 
 /// One thing that is compared: what it was for the reference, what for the other, and the difference as a share.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -172,35 +172,16 @@ pub(crate) fn median(all: &[Comparison]) -> Option<Comparison> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::timeline::Sample;
+    use crate::timeline::example;
 
     fn ladder() -> Vec<String> {
         ["lo", "hi"].map(String::from).into()
     }
 
-    fn session() -> Timeline {
-        let sample = |index: u32| Sample {
-            at: f64::from(index) * 0.1,
-            buffered: 4.0,
-            played: 0.0,
-        };
-        Timeline {
-            startup: Some(1.0),
-            stalls: vec![(30.0, 5.0)],
-            samples: (0..600).map(sample).collect(),
-            rungs: (0..30)
-                .map(|number| (number, if number < 20 { "hi" } else { "lo" }.to_owned()))
-                .collect(),
-            estimates: Vec::new(),
-            requests: Vec::new(),
-            fatal: None,
-        }
-    }
-
     fn disagreeing(change: impl FnOnce(&mut Timeline)) -> Vec<&'static str> {
-        let mut other = session();
+        let mut other = example();
         change(&mut other);
-        let comparison = compare(&session(), &other, &ladder());
+        let comparison = compare(&example(), &other, &ladder());
         comparison
             .rows()
             .iter()
@@ -258,9 +239,9 @@ mod tests {
 
     #[test]
     fn the_median_is_by_figure() {
-        let (same, mut late) = (session(), session());
+        let (same, mut late) = (example(), example());
         late.startup = Some(2.0);
-        let [same, late] = [same, late].map(|other| compare(&session(), &other, &ladder()));
+        let [same, late] = [same, late].map(|other| compare(&example(), &other, &ladder()));
         assert!(median(&[same, late, same]).unwrap().startup.agrees());
         assert!(!median(&[late, late, same]).unwrap().startup.agrees());
     }

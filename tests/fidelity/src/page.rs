@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{AGREED, Comparison, compare, median};
+use crate::compare::{AGREED, Comparison, LEAST_STALLED, compare, median};
 use crate::timeline::Timeline;
 use crate::trace::Trace;
 
@@ -120,6 +120,15 @@ pub(crate) fn render(runs: &[Run], traces: &[(String, Trace)]) -> (String, bool)
         }
     }
     let _ = writeln!(text, "\nAsked for: within {}.", percent(AGREED));
+    let listed = |run: &&Run| traces.iter().any(|(name, _)| *name == run.trace);
+    if !runs
+        .iter()
+        .filter(listed)
+        .any(|run| run.reference.stalled() >= LEAST_STALLED)
+    {
+        agrees = false;
+        text.push_str("\nhls.js stalled on none of these traces, so nothing is said of stalls.\n");
+    }
     text.push_str(TAIL);
     (text, agrees)
 }
@@ -136,6 +145,7 @@ fn percent(share: f64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::timeline::example;
 
     #[test]
     fn a_trace_that_was_not_run_does_not_agree() {
@@ -144,20 +154,36 @@ mod tests {
         assert!(!agrees && text.contains("| steady | 0 | not run |"), "{text}");
     }
 
-    #[test]
-    fn sessions_without_anything_do_not_agree() {
+    /// What is said of a run in which all players saw the same.
+    fn said_of(session: &Timeline) -> (String, bool) {
         let run = Run {
             trace: "steady".into(),
             phase: 0.4,
             rtt_ms: 40,
-            seconds: 75,
+            seconds: 60,
             player: "hls.js".into(),
-            ladder: vec!["lo".into()],
-            ours: Timeline::default(),
-            reference: Timeline::default(),
-            again: Timeline::default(),
+            ladder: ["lo", "hi"].map(String::from).into(),
+            ours: session.clone(),
+            reference: session.clone(),
+            again: session.clone(),
         };
-        let (text, agrees) = render(&[run], &[("steady".into(), Trace::parse("0,800").unwrap())]);
+        render(&[run], &[("steady".into(), Trace::parse("0,800").unwrap())])
+    }
+
+    #[test]
+    fn sessions_without_anything_do_not_agree() {
+        let (text, agrees) = said_of(&Timeline::default());
         assert!(!agrees && text.contains("nothing to compare ✗"), "{text}");
+    }
+
+    /// Two who never stall agree on stalls, whatever they would do in one.
+    #[test]
+    fn without_a_stall_nothing_is_said_of_stalls() {
+        let mut session = example();
+        let (text, agrees) = said_of(&session);
+        assert!(agrees, "{text}");
+        session.stalls.clear();
+        let (text, agrees) = said_of(&session);
+        assert!(!agrees && text.contains("nothing is said of stalls"), "{text}");
     }
 }

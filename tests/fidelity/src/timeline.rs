@@ -62,3 +62,22 @@ impl Timeline {
         Duration::from_secs_f64(self.samples.last().map_or(0.0, |sample| sample.at.max(0.0)))
     }
 }
+
+/// A minute in two rungs, `lo` and `hi`, with one stall.
+#[cfg(test)]
+pub(crate) fn example() -> Timeline {
+    let sample = |index: u32| Sample {
+        at: f64::from(index) * 0.1,
+        buffered: 4.0,
+        played: 0.0,
+    };
+    Timeline {
+        startup: Some(1.0),
+        stalls: vec![(30.0, 5.0)],
+        samples: (0..600).map(sample).collect(),
+        rungs: (0..30)
+            .map(|number| (number, if number < 20 { "hi" } else { "lo" }.to_owned()))
+            .collect(),
+        ..Timeline::default()
+    }
+}

@@ -119,10 +119,7 @@ impl Player {
         }
         let (lowest, next) = (rungs.first()?.bandwidth as f64, rungs.get(lower)?.bandwidth as f64);
         let elapsed = Duration::from_secs_f64(loading_for);
-        match first_byte {
-            Some(first_byte) => self.bandwidth.sample_transfer(seen.bytes, first_byte, elapsed),
-            None => self.bandwidth.sample_first_byte(elapsed),
-        }
+        self.bandwidth.sample_part(seen.bytes, first_byte, elapsed);
         let optimistic = self.bandwidth.estimate() * self.settings.up_factor > next;
         if lower > 0 && remaining > instead * 2.0 {
             return Some(Retreat {
@@ -145,8 +142,8 @@ mod tests {
     use url::Url;
 
     use super::*;
-    use crate::player::{Action, Device, Event, Fetch, Fetched, Identity, PlayerSettings};
-    use crate::telemetry::RequestClass;
+    use crate::player::{Action, Device, Event, Failure, Fetch, Fetched, Identity, PlayerSettings};
+    use crate::telemetry::{ErrorKind, RequestClass};
 
     const LADDER: [(&str, u64); 3] = [("hi", 800_000), ("mid", 400_000), ("lo", 200_000)];
 
@@ -241,6 +238,25 @@ mod tests {
             _ => None,
         });
         assert_eq!(asked.as_deref(), Some("/lo/index.m3u8"));
+    }
+
+    /// The estimate after the first segment failed so, of which 10 kB had come in 9 s.
+    fn after_failure(kind: ErrorKind) -> u64 {
+        let (mut player, fetch, sent) = loading();
+        let failure = Failure {
+            kind,
+            bytes: 10_000,
+            first_byte: Some(Duration::from_millis(100)),
+            total: Duration::from_secs(9),
+        };
+        player.on(Event::Failed(fetch.id, failure), sent + failure.total);
+        player.estimate()
+    }
+
+    #[test]
+    fn a_segment_that_timed_out_tells_how_fast_the_line_is() {
+        assert_eq!(after_failure(ErrorKind::Timeout), 80_000 * 10 / 89);
+        assert_eq!(after_failure(ErrorKind::Closed), 800_000, "the line had no part in it");
     }
 
     #[test]

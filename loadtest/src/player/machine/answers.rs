@@ -11,7 +11,7 @@ use crate::player::job::Job;
 use crate::player::steering::{Pathways, SteeringManifest};
 use crate::player::track::{Sync, Track, TrackKind};
 use crate::player::{Failure, FetchId, Fetched, MediaPlaylist, Multivariant, memo, services};
-use crate::telemetry::{ErrorKind, PathwaySwitchReason, SessionEvent};
+use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEvent};
 
 impl Player {
     pub(super) fn on_fetched(&mut self, id: FetchId, answer: Fetched) {
@@ -50,8 +50,13 @@ impl Player {
                 Ok(playlist) => self.on_playlist(kind, playlist, answer.url, begun),
                 Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
-            // It was counted on when it was asked for.
-            Purpose::Init { .. } => {}
+            Purpose::Init { kind, init } => {
+                let wanted = |track: &&mut Track| track.init.as_ref().is_some_and(|wanted| wanted.is(&init));
+                let early = self.track(kind).filter(wanted).and_then(|track| track.early.take());
+                if let Some(early) = early {
+                    self.append(kind, early.0, early.1);
+                }
+            }
             Purpose::Segment {
                 kind,
                 sequence,
@@ -71,19 +76,46 @@ impl Player {
                         self.report(SessionEvent::FirstSegmentOnPathway { pathway, ms });
                     }
                 }
-                if let Some(track) = self.track(kind) {
-                    track.segment.succeeded();
-                    track.failing_since = None;
-                    track.append(sequence, duration);
-                }
-                self.try_play();
+                self.append(kind, sequence, duration);
             }
         }
+    }
+
+    /// A segment is there: into the buffer, if its initialisation section is there too, without which no decoder can use it.
+    fn append(&mut self, kind: TrackKind, sequence: u64, duration: Duration) {
+        let waits = self.awaits_init(kind);
+        let Some(track) = self.track(kind) else { return };
+        if waits {
+            track.segment.inflight = None;
+            track.early = Some(Box::new((sequence, duration)));
+            return;
+        }
+        track.segment.succeeded();
+        track.failing_since = None;
+        track.append(sequence, duration);
+        self.try_play();
+    }
+
+    /// Whether the initialisation section of what is played is on its way.
+    fn awaits_init(&self, kind: TrackKind) -> bool {
+        let track = match kind {
+            TrackKind::Video => self.video.as_ref(),
+            TrackKind::Audio => self.audio.as_ref(),
+        };
+        track.and_then(|track| track.init.as_ref()).is_some_and(|wanted| {
+            let is_it = |purpose: &Purpose| matches!(purpose, Purpose::Init { kind: of, init } if *of == kind && init.is(wanted));
+            self.outstanding.iter().any(|(_, purpose)| is_it(purpose))
+        })
     }
 
     pub(super) fn on_failed(&mut self, id: FetchId, failure: Failure) {
         self.end.bytes += failure.bytes;
         if let Some(purpose) = self.take_outstanding(id) {
+            // What was too slow tells how fast the line is: hls.js's `onError`.
+            if purpose.class() == RequestClass::Segment && failure.kind == ErrorKind::Timeout {
+                self.bandwidth
+                    .sample_part(failure.bytes, failure.first_byte, failure.total);
+            }
             self.failed(&purpose, failure.kind, None);
         }
     }

@@ -20,7 +20,7 @@ impl Player {
             status,
             pathway,
         });
-        let policy = self.settings.retry;
+        let policy = self.settings.control.retry;
         match purpose {
             Purpose::Startup(stage) => self.startup_failed(*stage, class),
             Purpose::Steering => {
@@ -47,7 +47,7 @@ impl Player {
                 // Unless it was for what is no longer played.
                 let wanted = |track: &&mut Track| track.init.as_ref().is_some_and(|wanted| wanted.is(init));
                 if let Some(wanted) = self.track(*track).filter(wanted) {
-                    wanted.init = None;
+                    (wanted.init, wanted.early) = (None, None);
                     // Its segment is of no use without it.
                     if let Some(useless) = wanted.segment.inflight {
                         self.cancel(useless);
@@ -80,12 +80,13 @@ impl Player {
         } else if over {
             self.fatal(format!("{} failed {} times", class.name(), self.attempts));
         } else {
-            self.startup.at = Some(self.now + backoff(&self.settings.retry, failures, &mut self.rng));
+            self.startup.at = Some(self.now + backoff(&self.settings.control.retry, failures, &mut self.rng));
         }
     }
 
     pub(super) fn media_failed(&mut self, kind: TrackKind, playlist: bool, error: ErrorKind, status: Option<u16>) {
-        let (now, policy) = (self.now, self.settings.retry);
+        let (now, media) = (self.now, self.media_policy());
+        let policy = if playlist { media.playlist } else { media.segment }.retry;
         let mut rng = self.rng.clone();
         let Some(track) = self.track(kind) else { return };
         let since = *track.failing_since.get_or_insert(now);
@@ -149,7 +150,7 @@ impl Player {
             if let Some(uri) = uri {
                 track.load(uri, now);
             }
-            track.init = None;
+            (track.init, track.early) = (None, None);
             let playlist = track.playlist.restart(at);
             let segment = track.segment.restart(at);
             track.segment.at = None;

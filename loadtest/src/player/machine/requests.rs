@@ -12,7 +12,7 @@ use crate::player::abr::{self, Situation};
 use crate::player::playlist::MAX_PLAYLIST;
 use crate::player::steering::MAX_MANIFEST;
 use crate::player::track::{Again, Track, TrackKind};
-use crate::player::{Action, Fetch, FetchId, PlaybackState, services};
+use crate::player::{Action, Fetch, FetchId, MediaPolicy, PlaybackState, services};
 use crate::telemetry::SessionEvent;
 
 /// So much past a threshold that it is certainly passed.
@@ -34,7 +34,7 @@ impl Player {
                                 Purpose::Steering,
                                 Arc::new(url),
                                 due,
-                                self.settings.control,
+                                self.settings.control.deadlines,
                                 MAX_MANIFEST,
                                 None,
                             );
@@ -64,7 +64,7 @@ impl Player {
                 Deadlines::all(service.deadline),
                 Some(services::licence_request(&self.identity)),
             ),
-            _ => (self.identity.url.clone(), self.settings.control, None),
+            _ => (self.identity.url.clone(), self.settings.control.deadlines, None),
         };
         let capture = if post.is_some() {
             services::MAX_ANSWER
@@ -94,7 +94,7 @@ impl Player {
         let Some(track) = self.track(kind) else { return };
         if let Some(due) = track.playlist.ready(now) {
             let url = track.uri.clone();
-            let limits = self.settings.media;
+            let limits = self.media_policy().playlist.deadlines;
             let id = self.fetch(
                 // From when it was meant to be, not from when we got round to it: a generator that is late for a moment must not
                 // gather its viewers into a crowd that stays together from then on.
@@ -122,7 +122,7 @@ impl Player {
             return;
         }
         let bandwidth = self.rungs().get(self.rung).map_or(0, |rung| rung.bandwidth);
-        let limits = self.settings.media;
+        let limits = self.media_policy().segment.deadlines;
         let due = self.track(kind).and_then(|track| track.segment.at).unwrap_or(due);
         let due = due.max(self.due).min(now);
         if let Some((init, url)) = self.track(kind).and_then(|track| track.next_init()) {
@@ -187,6 +187,15 @@ impl Player {
         let video = self.video.as_ref().filter(|video| video.is_at_the_edge())?;
         let margin = video.buffered().checked_sub(video.segment_length() * 2)?;
         (self.rung > 0 && self.fetched_any).then_some(self.now + margin + MOMENT)
+    }
+
+    /// How patient to be with media, as things are.
+    pub(super) fn media_policy(&self) -> &MediaPolicy {
+        if self.pathways.is_one() {
+            &self.settings.alone
+        } else {
+            &self.settings.media
+        }
     }
 
     /// The length of a video segment that a lower rung may replace while it is on its way.
@@ -268,7 +277,8 @@ impl Player {
         }
         self.play_rung(choice);
         let (now, due) = (self.now, self.due);
-        let (limits, url) = (self.settings.media, self.video.as_ref().map(|video| video.uri.clone()));
+        let limits = self.media_policy().playlist.deadlines;
+        let url = self.video.as_ref().map(|video| video.uri.clone());
         if let Some(url) = url {
             let purpose = Purpose::Playlist {
                 kind: TrackKind::Video,

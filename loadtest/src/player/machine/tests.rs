@@ -11,10 +11,12 @@ use rand::{Rng, SeedableRng};
 use url::Url;
 
 use super::{Identity, Player};
-use crate::player::{Action, Device, Event, Failure, Fetch, Fetched, PlaybackState, PlayerSettings};
+use crate::player::{Action, Device, Event, Failure, Fetch, Fetched, MediaPolicy, PlaybackState, PlayerSettings};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEnd, SessionEvent};
 
 const SEGMENT: Duration = Duration::from_secs(2);
+/// From a request to the first and the last byte when the weather is slow.
+const SLOW: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(13));
 
 /// How the simulated network treats a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +27,8 @@ enum Weather {
     Down,
     /// Says nothing until the deadline.
     Silent,
+    /// Lets wait for a first byte, and longer for the last.
+    Slow,
     /// The playlist stands still.
     Frozen,
     /// A mix of everything, by chance.
@@ -40,9 +44,13 @@ struct Simulation {
     rng: SmallRng,
     forecast: Forecast,
     frozen: [Option<u64>; 2],
-    waiting: Vec<(Duration, Fetch)>,
+    /// When each is answered, when it was sent, and what it was.
+    waiting: Vec<(Duration, Duration, Fetch)>,
+    pathways: &'static [&'static str],
     steering: Option<&'static str>,
     bits_per_second: u64,
+    /// What initialisation sections take; never there if `None`.
+    init: Option<Duration>,
     log: Vec<(Duration, SessionEvent)>,
     asked: Vec<Fetch>,
     ended: bool,
@@ -63,16 +71,18 @@ impl Simulation {
             forecast,
             frozen: [None; 2],
             waiting: Vec::new(),
+            pathways: &["east", "west"],
             steering,
             bits_per_second: 20_000_000,
+            init: Some(Duration::from_millis(20)),
             log: Vec::new(),
             asked: Vec::new(),
             ended: false,
         }
     }
 
-    fn weather(&self, pathway: usize) -> Weather {
-        let since = self.now.saturating_sub(Duration::from_secs(1000));
+    fn weather(&self, pathway: usize, at: Duration) -> Weather {
+        let since = at.saturating_sub(Duration::from_secs(1000));
         self.forecast
             .iter()
             .rev()
@@ -88,7 +98,7 @@ impl Simulation {
             if self.ended {
                 break;
             }
-            let answer = self.waiting.iter().map(|(at, _)| *at).min();
+            let answer = self.waiting.iter().map(|(at, ..)| *at).min();
             let Some(next) = [answer, self.player.next_wake(), Some(end)].into_iter().flatten().min() else {
                 break;
             };
@@ -99,9 +109,9 @@ impl Simulation {
             self.now = self.now.max(next);
             if self.now >= end {
                 self.tell(Event::Stop);
-            } else if let Some(index) = self.waiting.iter().position(|(at, _)| *at <= self.now) {
-                let (_, fetch) = self.waiting.swap_remove(index);
-                let event = self.answer(&fetch);
+            } else if let Some(index) = self.waiting.iter().position(|(at, ..)| *at <= self.now) {
+                let (_, sent, fetch) = self.waiting.swap_remove(index);
+                let event = self.answer(&fetch, sent);
                 self.tell(event);
             } else {
                 self.tell(Event::Wake);
@@ -126,9 +136,9 @@ impl Simulation {
                     assert!(fetch.due <= self.now, "nothing is sent before it is due");
                     let at = self.now + self.delay(&fetch);
                     self.asked.push(fetch.clone());
-                    self.waiting.push((at, fetch));
+                    self.waiting.push((at, self.now, fetch));
                 }
-                Action::Cancel(id) => self.waiting.retain(|(_, fetch)| fetch.id != id),
+                Action::Cancel(id) => self.waiting.retain(|(.., fetch)| fetch.id != id),
                 Action::Report(event) => self.log.push((self.now, event)),
                 Action::End => self.ended = true,
             }
@@ -149,7 +159,7 @@ impl Simulation {
         let segments = self
             .waiting
             .iter()
-            .filter(|(_, fetch)| fetch.class == RequestClass::Segment)
+            .filter(|(.., fetch)| fetch.class == RequestClass::Segment)
             .count();
         assert!(segments <= 1, "one video segment at a time");
     }
@@ -161,11 +171,14 @@ impl Simulation {
     }
 
     fn delay(&mut self, fetch: &Fetch) -> Duration {
-        let weather = Self::pathway(fetch).map_or(Weather::Good, |pathway| self.weather(pathway));
+        let weather = Self::pathway(fetch).map_or(Weather::Good, |pathway| self.weather(pathway, self.now));
         let transfer = Self::size(fetch) * 8_000_000 / self.bits_per_second;
         match weather {
             Weather::Silent => fetch.deadlines.first_byte,
+            Weather::Slow if SLOW.0 > fetch.deadlines.first_byte => fetch.deadlines.first_byte,
+            Weather::Slow => SLOW.1,
             Weather::Stormy => Duration::from_millis(self.rng.random_range(1..6000)).min(fetch.deadlines.total),
+            _ if fetch.class == RequestClass::Init => self.init.unwrap_or(Duration::from_millis(20)),
             _ => Duration::from_millis(20) + Duration::from_micros(transfer),
         }
     }
@@ -179,17 +192,19 @@ impl Simulation {
         }
     }
 
-    fn answer(&mut self, fetch: &Fetch) -> Event {
+    fn answer(&mut self, fetch: &Fetch, sent: Duration) -> Event {
         let pathway = Self::pathway(fetch);
-        let weather = pathway.map_or(Weather::Good, |pathway| self.weather(pathway));
+        let [before, weather] = [sent, self.now].map(|at| pathway.map_or(Weather::Good, |way| self.weather(way, at)));
+        let total = self.now.saturating_sub(sent);
         let failure = match weather {
             Weather::Down => Some(ErrorKind::Connect),
             Weather::Silent => Some(ErrorKind::Timeout),
+            _ if before == Weather::Slow && SLOW.0 > fetch.deadlines.first_byte => Some(ErrorKind::Timeout),
             Weather::Stormy if self.rng.random_bool(0.3) => Some(ErrorKind::Closed),
             _ => None,
         };
         if let Some(kind) = failure {
-            return Event::Failed(fetch.id, Failure { kind, bytes: 0 });
+            return Event::Failed(fetch.id, failed_after(kind, total));
         }
         let live = self.now.as_secs() / SEGMENT.as_secs();
         let edge = pathway.map_or(live, |pathway| {
@@ -199,7 +214,8 @@ impl Simulation {
             let edge = *self.frozen[pathway].get_or_insert(live);
             if weather == Weather::Frozen { edge } else { live }
         });
-        let status = if weather == Weather::Stormy && self.rng.random_bool(0.1) {
+        let missing = fetch.class == RequestClass::Init && self.init.is_none();
+        let status = if missing || (weather == Weather::Stormy && self.rng.random_bool(0.1)) {
             404
         } else {
             200
@@ -207,8 +223,11 @@ impl Simulation {
         let stormy = weather == Weather::Stormy;
         let gap = (stormy && self.rng.random_bool(0.2)).then_some(edge);
         let body = (fetch.capture > 0).then(|| self.body(fetch, edge, gap).into_bytes());
-        let total = self.delay(fetch);
-        let first_byte = Duration::from_millis(20);
+        let first_byte = if before == Weather::Slow {
+            SLOW.0
+        } else {
+            Duration::from_millis(20)
+        };
         Event::Fetched(
             fetch.id,
             Fetched {
@@ -229,7 +248,7 @@ impl Simulation {
                 if let Some(pathway) = self.steering {
                     text += &format!("#EXT-X-CONTENT-STEERING:SERVER-URI=\"/steer/one\",PATHWAY-ID=\"{pathway}\"\n");
                 }
-                for id in ["east", "west"] {
+                for id in self.pathways {
                     text += &format!(
                         "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{id}\",NAME=\"a\",DEFAULT=YES,URI=\"http://{id}/audio/index.m3u8\"\n"
                     );
@@ -288,6 +307,15 @@ impl Simulation {
                 let rendition = fetch.url.path_segments().unwrap().next().unwrap().to_owned();
                 fetch.url.host_str() == Some(&*fetch.pathway) && ["hi", "lo", "audio"].contains(&&*rendition)
             })
+    }
+}
+
+fn failed_after(kind: ErrorKind, total: Duration) -> Failure {
+    Failure {
+        kind,
+        bytes: 0,
+        first_byte: None,
+        total,
     }
 }
 
@@ -386,6 +414,103 @@ fn everything_down_is_fatal_after_the_grace_and_not_before() {
 }
 
 #[test]
+fn what_comes_slowly_is_left_for_another_pathway() {
+    let forecast = vec![(s(20), [Weather::Slow, Weather::Good])];
+    let end = Simulation::new(6, Some("east"), forecast).run(s(60));
+    assert_eq!((&*end.pathway, end.fatal), ("west", false), "{end:?}");
+    assert!(end.stalled_ms < 4000, "{end:?}");
+}
+
+/// What was given up had to be fetched from its first byte again.
+#[test]
+fn what_comes_slowly_is_waited_for_where_there_is_nowhere_else_to_go() {
+    let forecast = vec![(s(20), [Weather::Slow; 2]), (s(36), [Weather::Good; 2])];
+    let mut simulation = Simulation::new(6, None, forecast);
+    simulation.pathways = &["east"];
+    let end = simulation.run(s(90));
+    assert!(!end.fatal && end.stalls >= 1 && end.stalled_ms > 5000, "{end:?}");
+    assert_eq!(simulation.count(|event| matches!(event, SessionEvent::Error { .. })), 0);
+    let segments = simulation
+        .asked
+        .iter()
+        .filter(|fetch| fetch.class == RequestClass::Segment);
+    let mut seen = BTreeSet::new();
+    for segment in segments {
+        assert!(seen.insert(segment.url.path()), "{} twice", segment.url);
+    }
+    let limits = |class| {
+        let of = simulation.asked.iter().filter(move |fetch| fetch.class == class);
+        of.map(|fetch| (fetch.deadlines.first_byte, fetch.deadlines.total))
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(limits(RequestClass::Playlist), [(s(10), s(20))].into());
+    for class in [RequestClass::Segment, RequestClass::Audio, RequestClass::Init] {
+        assert_eq!(limits(class), [(s(10), s(120))].into(), "{class:?}");
+    }
+}
+
+/// Negative control.
+#[test]
+fn the_patience_of_many_pathways_does_not_do_for_one() {
+    let forecast = vec![(s(20), [Weather::Slow; 2]), (s(36), [Weather::Good; 2])];
+    let mut simulation = Simulation::new(6, None, forecast);
+    simulation.pathways = &["east"];
+    simulation.player.settings = Arc::new(PlayerSettings {
+        alone: PlayerSettings::default().media,
+        ..PlayerSettings::default()
+    });
+    simulation.run(s(90));
+    assert!(simulation.count(|event| matches!(event, SessionEvent::Error { .. })) > 0);
+}
+
+#[test]
+fn silence_is_fatal_where_there_is_nowhere_else_to_go() {
+    let end = |alone| {
+        let mut simulation = Simulation::new(6, None, vec![(s(20), [Weather::Silent; 2])]);
+        simulation.pathways = &["east"];
+        simulation.player.settings = Arc::new(PlayerSettings {
+            alone,
+            ..PlayerSettings::default()
+        });
+        let end = simulation.run(s(120));
+        assert!(end.fatal, "{end:?}");
+        end.startup_ms + end.played_ms + end.stalled_ms
+    };
+    let (patient, hurried) = (end(MediaPolicy::alone()), end(MediaPolicy::with_alternatives()));
+    assert!((60_000..75_000).contains(&patient), "{patient}");
+    assert!((50_000..patient).contains(&hurried), "{hurried}");
+}
+
+#[test]
+fn nothing_plays_before_its_initialisation_section_is_there() {
+    let startup = |init| {
+        let mut simulation = Simulation::new(1, Some("east"), vec![]);
+        simulation.init = Some(init);
+        let end = simulation.run(s(60));
+        assert_eq!((end.started, end.stalls), (true, 0), "{end:?}");
+        let sequence = simulation.sequence();
+        let distinct: BTreeSet<u64> = sequence.iter().copied().collect();
+        assert_eq!(sequence.len(), distinct.len(), "{sequence:?}");
+        end.startup_ms
+    };
+    let usual = startup(Duration::from_millis(20));
+    // Video's first, then audio's.
+    assert!((usual + 5000..usual + 6100).contains(&startup(s(3))), "{usual}");
+}
+
+#[test]
+fn a_rendition_without_its_initialisation_section_is_never_played() {
+    for pathways in [&["east"][..], &["east", "west"]] {
+        let mut simulation = Simulation::new(1, None, vec![]);
+        simulation.pathways = pathways;
+        simulation.init = None;
+        let end = simulation.run(s(120));
+        assert!(end.fatal && !end.started, "{end:?}");
+        assert!(simulation.asked.len() < 200, "{}", simulation.asked.len());
+    }
+}
+
+#[test]
 fn what_the_device_takes_comes_on_top() {
     let startup = |open: u64, first_frame: u64| {
         let mut simulation = Simulation::new(1, Some("east"), vec![]);
@@ -435,13 +560,7 @@ fn time_that_runs_backwards_and_strange_events_are_harmless() {
     player.on(Event::Wake, Duration::ZERO);
     player.on(Event::Start, s(1001));
     player.on(
-        Event::Failed(
-            crate::player::FetchId(999),
-            Failure {
-                kind: ErrorKind::Closed,
-                bytes: 5,
-            },
-        ),
+        Event::Failed(crate::player::FetchId(999), failed_after(ErrorKind::Closed, s(1))),
         s(1002),
     );
     assert!(
@@ -459,6 +578,7 @@ fn weather() -> impl Strategy<Value = Weather> {
         3 => Just(Weather::Good),
         1 => Just(Weather::Down),
         1 => Just(Weather::Silent),
+        1 => Just(Weather::Slow),
         1 => Just(Weather::Frozen),
         3 => Just(Weather::Stormy),
     ]
@@ -472,6 +592,7 @@ proptest! {
     fn invariants_hold_in_any_weather(
         seed: u64,
         steered: bool,
+        alone: bool,
         kbps in 200u64..20_000,
         forecast in prop::collection::vec((0u64..180, weather(), weather()), 0..8),
     ) {
@@ -479,6 +600,9 @@ proptest! {
         forecast.sort_by_key(|(at, _)| *at);
         let mut simulation = Simulation::new(seed, steered.then_some("west"), forecast);
         simulation.bits_per_second = kbps * 1000;
+        if alone {
+            simulation.pathways = &["east"];
+        }
         let end = simulation.run(s(200));
         let length = end.startup_ms + end.played_ms + end.stalled_ms;
         prop_assert!(end.fatal || length == 200_000, "{:?}", end);
