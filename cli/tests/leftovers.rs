@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// A process in a session of its own, whose parents are gone, and a socket nobody but it holds.
 #[test]
 fn an_orphan_in_a_session_of_its_own_is_noticed() {
-    let script = "setsid sh -c 'sleep 314159 & wait' & sleep 0.4; exit 0";
+    let script = "setsid sh -c 'sleep 314159 & wait' & sleep 3; exit 0";
     let mut shell = Running(
         Command::new("sh")
             .args(["-c", script])

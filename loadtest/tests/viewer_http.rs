@@ -43,8 +43,19 @@ async fn server(answers: Vec<&'static [u8]>) -> (Url, Arc<AtomicUsize>) {
     (url, connections)
 }
 
+/// What is waited for where nothing comes.
+const SHORT: Duration = Duration::from_millis(300);
+
 async fn get(slot: &mut Option<Connection>, url: &Url, capture: usize) -> Result<Response, FetchFailure> {
-    let limit = Duration::from_millis(300);
+    get_within(Duration::from_secs(5), slot, url, capture).await
+}
+
+async fn get_within(
+    limit: Duration,
+    slot: &mut Option<Connection>,
+    url: &Url,
+    capture: usize,
+) -> Result<Response, FetchFailure> {
     let mut request = Request::get(url.clone(), Instant::now());
     (request.capture, request.deadlines) = (capture, Deadlines::all(limit));
     fetch(slot, &mut request, &Access::unlimited()).await
@@ -117,7 +128,7 @@ async fn truncated_bodies_are_errors_with_the_bytes_that_came() {
 #[tokio::test]
 async fn silence_is_a_timeout_of_the_right_kind() {
     let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"]).await;
-    let failure = get(&mut None, &url, 0).await.unwrap_err();
+    let failure = get_within(SHORT, &mut None, &url, 0).await.unwrap_err();
     assert!(
         matches!(failure.error, HttpError::Stalled | HttpError::TotalTimeout),
         "{:?}",
@@ -131,13 +142,13 @@ async fn silence_is_a_timeout_of_the_right_kind() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let failure = get(&mut None, &mute, 0).await.unwrap_err();
+    let failure = get_within(SHORT, &mut None, &mute, 0).await.unwrap_err();
     assert!(failure.error.is_timeout(), "{:?}", failure.error);
     assert!(failure.elapsed >= Duration::from_millis(300), "{:?}", failure.elapsed);
     assert_eq!(failure.network_first_byte, None);
 
     drop(listener);
-    let failure = get(&mut None, &mute, 0).await.unwrap_err();
+    let failure = get_within(SHORT, &mut None, &mute, 0).await.unwrap_err();
     assert!(matches!(failure.error, HttpError::Connect(_)), "{:?}", failure.error);
 }
 

@@ -73,6 +73,7 @@ pub struct Stub {
     pub web: Arc<Web>,
     /// Where that is.
     pub url: String,
+    behaviour: Behaviour,
     /// Whether a fault was deleted.
     pub deleted: Arc<AtomicBool>,
     tasks: JoinSet<()>,
@@ -90,6 +91,7 @@ impl Stub {
             server,
             web,
             url,
+            behaviour,
             deleted: Arc::clone(&deleted),
             tasks,
         };
@@ -287,11 +289,13 @@ fn platform_spec() -> Value {
     })
 }
 
-/// A drill of three seconds that loses `eu` for one of them.
+/// A drill of three seconds that loses `eu` for one of them. What does not come is not waited for for long.
 pub fn drill(stub: &Arc<Stub>, dir: &Path) -> Drill {
+    let steady = if stub.behaviour.ready { "10s" } else { "2s" };
+    let undone = if stub.behaviour.lets_go { 5 } else { 1 };
     let scenario = json!({
         "title": "Lost",
-        "steadyStateDeadline": "2s",
+        "steadyStateDeadline": steady,
         "audience": {
             "channel": "main",
             "regions": [{"region": "eu", "share": 1}],
@@ -317,7 +321,7 @@ pub fn drill(stub: &Arc<Stub>, dir: &Path) -> Drill {
         seed: None,
         run: "lost-1".into(),
         dir: dir.to_owned(),
-        undo_within: Duration::from_secs(1),
+        undo_within: Duration::from_secs(undone),
         terms: Terms::sandbox(),
         live: Live::new(false),
     }
@@ -331,7 +335,7 @@ pub async fn injected(dir: &Path) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), seen)
+    tokio::time::timeout(Duration::from_mins(2), seen)
         .await
         .expect("a fault is injected");
 }

@@ -142,7 +142,7 @@ async fn logs_come_from_the_node() {
 #[tokio::test]
 async fn proxies_reach_pods_and_services() {
     let cluster = connect_with(ApiServerConfig {
-        proxy_timeout: Duration::from_millis(300),
+        proxy_timeout: Duration::from_secs(2),
         ..ApiServerConfig::default()
     })
     .await;
