@@ -138,7 +138,10 @@ impl Setup {
 #[tokio::test]
 async fn viewers_start_and_play() {
     let setup = setup(&["east"], true).await;
-    let report = setup.run(setup.plan(4, 5)).await.unwrap();
+    let mut plan = setup.plan(4, 5);
+    plan.player = PlayerSettings::default();
+    let report = setup.run(plan).await.unwrap();
+    assert_eq!(setup.count(|event| matches!(event, SessionEvent::Error { .. })), 0);
     assert_eq!(
         (report.sessions, report.started, report.fatal, report.stalled_ms),
         (4, 4, 0, 0)

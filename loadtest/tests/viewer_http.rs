@@ -152,6 +152,27 @@ async fn silence_is_a_timeout_of_the_right_kind() {
     assert!(matches!(failure.error, HttpError::Connect(_)), "{:?}", failure.error);
 }
 
+/// A slow machine makes no difference to what must time out.
+#[tokio::test]
+async fn connecting_is_part_of_the_wait_for_the_first_byte() {
+    let ms = Duration::from_millis;
+    let (url, _) = server(vec![b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).await;
+    let mut request = Request::get(url, Instant::now());
+    request.deadlines = Deadlines {
+        first_byte: ms(350),
+        ..Deadlines::all(ms(5000))
+    };
+    // 200 ms to connect, and as much until the request is there.
+    let failure = fetch(&mut None, &mut request, &Access::new(None, ms(200)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(failure.error, HttpError::FirstByteTimeout),
+        "{:?}",
+        failure.error
+    );
+}
+
 #[tokio::test]
 async fn malformed_and_oversized_answers() {
     let (url, _) = server(vec![b"CLOSE nonsense\r\n\r\n"]).await;

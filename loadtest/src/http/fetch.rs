@@ -270,12 +270,13 @@ async fn exchange(
     let mut connection = slot
         .take()
         .filter(|connection| connection.authority.serves(&request.url));
+    let limit = request.deadlines.connect.min(request.deadlines.first_byte);
     loop {
         let reused = connection.is_some();
         let mut open = match connection.take() {
             Some(open) => open,
             // Boxed, as it is rare: its room would be in every request that is on its way.
-            None => Box::pin(connect(&request.url, access, started + request.deadlines.connect)).await?,
+            None => Box::pin(connect(&request.url, access, started + limit)).await?,
         };
         let mut transfer = Transfer {
             request,

@@ -270,9 +270,14 @@ impl Track {
         !self.last_duration.is_zero()
     }
 
+    /// Whether the segment at the front of the queue is on its way, or waits for its initialisation section.
+    pub(super) fn is_held(&self) -> bool {
+        self.segment.inflight.is_some() || self.early.is_some()
+    }
+
     /// Whether its playlist is there and lists nothing that is not in the buffer or on its way.
     pub(super) fn is_at_the_edge(&self) -> bool {
-        self.segment.inflight.is_none() && self.list.is_some() && self.upcoming().is_empty() && !self.ended
+        !self.is_held() && self.list.is_some() && self.upcoming().is_empty() && !self.ended
     }
 
     /// No more segments will come.
@@ -287,7 +292,7 @@ impl Track {
 
     /// When a segment may be fetched: a retry's time, or as soon as the buffer has room. `None`: nothing to fetch.
     pub(super) fn segment_due(&self, now: Duration, goal: Duration) -> Option<Duration> {
-        if self.segment.inflight.is_some() || self.early.is_some() || self.upcoming().is_empty() {
+        if self.is_held() || self.upcoming().is_empty() {
             return None;
         }
         let room = now + self.buffered.saturating_sub(goal);

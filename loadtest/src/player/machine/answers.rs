@@ -69,12 +69,6 @@ impl Player {
                     self.bits_seconds += duration.as_secs_f64();
                     self.fetched_any = true;
                     self.loaded_rung = self.rung;
-                    self.forced = false;
-                    self.cycles = 0;
-                    if let Some(since) = self.switched_at.take() {
-                        let (pathway, ms) = (Arc::clone(&self.pathway), millis(self.now.saturating_sub(since)));
-                        self.report(SessionEvent::FirstSegmentOnPathway { pathway, ms });
-                    }
                 }
                 self.append(kind, sequence, duration);
             }
@@ -93,6 +87,14 @@ impl Player {
         track.segment.succeeded();
         track.failing_since = None;
         track.append(sequence, duration);
+        if kind == TrackKind::Video {
+            self.forced = false;
+            self.cycles = 0;
+            if let Some(since) = self.switched_at.take() {
+                let (pathway, ms) = (Arc::clone(&self.pathway), millis(self.now.saturating_sub(since)));
+                self.report(SessionEvent::FirstSegmentOnPathway { pathway, ms });
+            }
+        }
         self.try_play();
     }
 
@@ -225,7 +227,7 @@ impl Player {
 
     pub(super) fn pass_gaps(&mut self, kind: TrackKind) {
         // What is on its way is the front of the queue: leave it there.
-        if let Some(track) = self.track(kind).filter(|track| track.segment.inflight.is_none()) {
+        if let Some(track) = self.track(kind).filter(|track| !track.is_held()) {
             let passed = track.pass_gaps();
             self.skip(kind, passed);
         }

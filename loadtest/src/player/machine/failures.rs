@@ -158,6 +158,10 @@ impl Player {
                 self.cancel(id);
             }
         }
+        let init = |(id, purpose): &(FetchId, Purpose)| matches!(purpose, Purpose::Init { .. }).then_some(*id);
+        for id in self.outstanding.iter().filter_map(init).collect::<Vec<_>>() {
+            self.cancel(id);
+        }
         self.switched_at = Some(self.now);
         self.end.pathway_switches += 1;
         let to = Arc::clone(&self.pathway);

@@ -126,6 +126,9 @@ impl Player {
         let due = self.track(kind).and_then(|track| track.segment.at).unwrap_or(due);
         let due = due.max(self.due).min(now);
         if let Some((init, url)) = self.track(kind).and_then(|track| track.next_init()) {
+            // Nobody waits for the one of another rung any more, which may finish.
+            self.outstanding
+                .retain(|(_, purpose)| !matches!(purpose, Purpose::Init { kind: of, .. } if *of == kind));
             // Beside its first segment, not before it.
             self.fetch(
                 Purpose::Init {

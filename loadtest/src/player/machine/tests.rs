@@ -49,8 +49,8 @@ struct Simulation {
     pathways: &'static [&'static str],
     steering: Option<&'static str>,
     bits_per_second: u64,
-    /// What initialisation sections take; never there if `None`.
-    init: Option<Duration>,
+    /// What the answer to a request for an initialisation section takes, and whether it is one.
+    init: (Duration, bool),
     log: Vec<(Duration, SessionEvent)>,
     asked: Vec<Fetch>,
     ended: bool,
@@ -74,7 +74,7 @@ impl Simulation {
             pathways: &["east", "west"],
             steering,
             bits_per_second: 20_000_000,
-            init: Some(Duration::from_millis(20)),
+            init: (Duration::from_millis(20), true),
             log: Vec::new(),
             asked: Vec::new(),
             ended: false,
@@ -178,7 +178,7 @@ impl Simulation {
             Weather::Slow if SLOW.0 > fetch.deadlines.first_byte => fetch.deadlines.first_byte,
             Weather::Slow => SLOW.1,
             Weather::Stormy => Duration::from_millis(self.rng.random_range(1..6000)).min(fetch.deadlines.total),
-            _ if fetch.class == RequestClass::Init => self.init.unwrap_or(Duration::from_millis(20)),
+            _ if fetch.class == RequestClass::Init => self.init.0,
             _ => Duration::from_millis(20) + Duration::from_micros(transfer),
         }
     }
@@ -214,7 +214,7 @@ impl Simulation {
             let edge = *self.frozen[pathway].get_or_insert(live);
             if weather == Weather::Frozen { edge } else { live }
         });
-        let missing = fetch.class == RequestClass::Init && self.init.is_none();
+        let missing = fetch.class == RequestClass::Init && !self.init.1;
         let status = if missing || (weather == Weather::Stormy && self.rng.random_bool(0.1)) {
             404
         } else {
@@ -485,7 +485,7 @@ fn silence_is_fatal_where_there_is_nowhere_else_to_go() {
 fn nothing_plays_before_its_initialisation_section_is_there() {
     let startup = |init| {
         let mut simulation = Simulation::new(1, Some("east"), vec![]);
-        simulation.init = Some(init);
+        simulation.init = (init, true);
         let end = simulation.run(s(60));
         assert_eq!((end.started, end.stalls), (true, 0), "{end:?}");
         let sequence = simulation.sequence();
@@ -500,13 +500,18 @@ fn nothing_plays_before_its_initialisation_section_is_there() {
 
 #[test]
 fn a_rendition_without_its_initialisation_section_is_never_played() {
-    for pathways in [&["east"][..], &["east", "west"]] {
-        let mut simulation = Simulation::new(1, None, vec![]);
-        simulation.pathways = pathways;
-        simulation.init = None;
-        let end = simulation.run(s(120));
-        assert!(end.fatal && !end.started, "{end:?}");
-        assert!(simulation.asked.len() < 200, "{}", simulation.asked.len());
+    // Before its segment is there, soon after, and long after.
+    for millis in [20, 60, 1000] {
+        for pathways in [&["east"][..], &["east", "west"]] {
+            let mut simulation = Simulation::new(1, None, vec![]);
+            simulation.pathways = pathways;
+            simulation.init = (Duration::from_millis(millis), false);
+            let end = simulation.run(s(120));
+            assert!(end.fatal && !end.started, "{end:?}");
+            let first = |event: &SessionEvent| matches!(event, SessionEvent::FirstSegmentOnPathway { .. });
+            assert_eq!(simulation.count(first), 0);
+            assert!(simulation.asked.len() < 150, "{}", simulation.asked.len());
+        }
     }
 }
 
@@ -603,9 +608,15 @@ proptest! {
         if alone {
             simulation.pathways = &["east"];
         }
-        let end = simulation.run(s(200));
+        simulation.forecast.push((s(200), [Weather::Good; 2]));
+        // Long enough for what was asked for last in bad weather to be given up.
+        let end = simulation.run(s(400));
         let length = end.startup_ms + end.played_ms + end.stalled_ms;
-        prop_assert!(end.fatal || length == 200_000, "{:?}", end);
+        prop_assert!(end.fatal || length == 400_000, "{:?}", end);
+        if let Some((since, _)) = simulation.log.iter().rfind(|(_, event)| matches!(event, SessionEvent::StallStarted { .. })) {
+            let ended = simulation.log.iter().any(|(at, event)| at >= since && matches!(event, SessionEvent::StallEnded { .. }));
+            prop_assert!(end.fatal || ended, "it hangs: {:?}", end);
+        }
         prop_assert!(simulation.stays_on_its_pathway());
         let started = simulation.count(|event| matches!(event, SessionEvent::StallStarted { .. }));
         let stopped = simulation.count(|event| matches!(event, SessionEvent::StallEnded { .. }));
