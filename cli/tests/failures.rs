@@ -46,7 +46,7 @@ fn fails(command: Command, name: &str, expected: &[&str]) {
         },
     );
     assert_eq!(status.code(), Some(6), "{name}: {}", said.text());
-    tree.gone(Duration::from_secs(8));
+    tree.gone(Duration::from_secs(2));
     let folder = std::env::temp_dir().join(format!("showrunner-{}", up.0.id()));
     assert!(!folder.exists(), "{name}: files are left");
 }

@@ -81,7 +81,7 @@ fn nothing_is_left_whichever_way_a_drill_ends() {
     );
     assert!(injected >= 1 && undone >= injected, "{journal}");
     assert!(dir.path().join("verdict.json").exists(), "what was measured is kept");
-    tree.gone(Duration::from_secs(8));
+    tree.gone(Duration::from_secs(2));
     assert!(!folder(pid).exists(), "files are left");
 
     // SIGKILL: nothing survives it, though nobody asked the pods to end. What is left is a folder, until the next start.
@@ -118,7 +118,7 @@ fn nothing_is_left_whichever_way_a_drill_ends() {
     assert!(!folder(dead).exists() && !first.exists(), "files are left");
     up.signal(Signal::SIGTERM);
     assert_eq!(up.end(Duration::from_secs(60)).code(), Some(0));
-    after.gone(Duration::from_secs(8));
+    after.gone(Duration::from_secs(2));
     assert!(!folder(up.0.id()).exists() && !second.exists(), "files are left");
 }
 

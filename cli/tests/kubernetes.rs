@@ -48,6 +48,6 @@ fn a_killed_run_leaves_nothing_of_kubernetes() {
     let mut asked = up(&dir.path().join("second"));
     asked.running.signal(Signal::SIGTERM);
     assert_eq!(asked.running.end(Duration::from_secs(60)).code(), Some(0));
-    asked.tree.gone(Duration::from_secs(8));
+    asked.tree.gone(Duration::from_secs(2));
     println!("killed: {} servers of Kubernetes, 0 left, twice", SERVERS.len());
 }

@@ -192,7 +192,7 @@ fn stop(up: &mut Up) {
     common::stands(&up.tree);
     up.running.signal(Signal::SIGINT);
     assert_eq!(up.running.end(Duration::from_secs(60)).code(), Some(0));
-    up.tree.gone(Duration::from_secs(8));
+    up.tree.gone(Duration::from_secs(2));
     assert!(
         !std::env::temp_dir().join(format!("showrunner-{pid}")).exists(),
         "files are left"

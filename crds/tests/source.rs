@@ -1,25 +1,11 @@
 //! Mistakes in files, each with its line and column.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod answers;
+
+use answers::PLATFORM;
 use proptest::prelude::*;
 use showrunner_crds::source::{Diagnostics, Document, read_documents, read_platform_file, read_scenario};
-
-const PLATFORM: &str = "\
-apiVersion: showrunner.dev/v1alpha1
-kind: StreamingPlatform
-metadata:
-  name: cinema
-spec:
-  channels:
-    - name: main
-      ladder:
-        - {name: hi, width: 640, height: 360, bitrateKbps: 600}
-  regions:
-    - name: eu
-      weight: 40
-    - name: us
-      weight: 35
-";
 
 const PREMIERE: &str = "\
 apiVersion: showrunner.dev/v1alpha1
@@ -49,118 +35,118 @@ fn each_mistake_is_said_once_and_where_it_is() {
         (
             "weight: 35",
             "weight: 1200",
-            &["f.yaml:14:15: spec.regions[1].weight: 1200 is above the maximum of 1000"],
+            &["f.yaml:13:15: spec.regions[1].weight: 1200 is above the maximum of 1000"],
         ),
         (
             "weight: 35",
             "weight: -1",
-            &["f.yaml:14:15: spec.regions[1].weight: -1 is below the minimum of 0"],
+            &["f.yaml:13:15: spec.regions[1].weight: -1 is below the minimum of 0"],
         ),
         (
             "weight: 35",
             "weight: much",
-            &["f.yaml:14:15: spec.regions[1].weight: expected a whole number, found the text `much`"],
+            &["f.yaml:13:15: spec.regions[1].weight: expected a whole number, found the text `much`"],
         ),
         (
             "weight: 35",
             "weight: 3.5",
-            &["f.yaml:14:15: spec.regions[1].weight: expected a whole number, found the number 3.5"],
+            &["f.yaml:13:15: spec.regions[1].weight: expected a whole number, found the number 3.5"],
         ),
         (
             "weight: 35",
             "weight:",
-            &["f.yaml:14:7: spec.regions[1].weight: no value is stated; leave the field out for its default"],
+            &["f.yaml:13:7: spec.regions[1].weight: no value is stated; leave the field out for its default"],
         ),
         (
             "weight: 35",
             "weigth: 35",
             &[
-                "f.yaml:14:7: spec.regions[1].weigth: unknown field; did you mean `weight`? known: cluster, name, placement, publicUrl, roles, weight",
+                "f.yaml:13:7: spec.regions[1].weigth: unknown field; did you mean `weight`? known: cluster, name, placement, publicUrl, roles, weight",
             ],
         ),
         (
             "weight: 35",
             "colour: red",
             &[
-                "f.yaml:14:7: spec.regions[1].colour: unknown field; known: cluster, name, placement, publicUrl, roles, weight",
+                "f.yaml:13:7: spec.regions[1].colour: unknown field; known: cluster, name, placement, publicUrl, roles, weight",
             ],
         ),
         (
             "weight: 35",
             "weight: 35\n      weight: 36",
-            &["f.yaml:15:7: spec.regions[1].weight: stated twice; first on line 14"],
+            &["f.yaml:14:7: spec.regions[1].weight: stated twice; first on line 13"],
         ),
         (
             "weight: 35",
             "roles: [edge, sheild]",
             &[
-                "f.yaml:14:21: spec.regions[1].roles[1]: `sheild` is not a value for this; did you mean `shield`? known: encoder, origin, shield, edge, steering, services",
+                "f.yaml:13:21: spec.regions[1].roles[1]: `sheild` is not a value for this; did you mean `shield`? known: encoder, origin, shield, edge, steering, services",
             ],
         ),
         (
             "weight: 35",
             "roles: edge",
-            &["f.yaml:14:14: spec.regions[1].roles: expected a list, found the text `edge`"],
+            &["f.yaml:13:14: spec.regions[1].roles: expected a list, found the text `edge`"],
         ),
         (
             "name: us",
             "name: US",
             &[
-                "f.yaml:13:13: spec.regions[1].name: `US` is not a DNS label: lower-case letters, digits, and dashes between them",
+                "f.yaml:12:13: spec.regions[1].name: `US` is not a DNS label: lower-case letters, digits, and dashes between them",
             ],
         ),
         (
             "name: us",
             "name: eu",
-            &["f.yaml:13:13: spec.regions[1].name: names of regions must be unique"],
+            &["f.yaml:12:13: spec.regions[1].name: names of regions must be unique"],
         ),
         (
             "- name: us\n      weight: 35",
             "- weight: 35",
-            &["f.yaml:13:7: spec.regions[1].name: required, and not stated"],
+            &["f.yaml:12:7: spec.regions[1].name: required, and not stated"],
         ),
         (
             "width: 640",
             "width: 641",
-            &["f.yaml:9:29: spec.channels[0].ladder[0].width: width must be even: chroma has half the resolution"],
+            &["f.yaml:8:29: spec.channels[0].ladder[0].width: width must be even: chroma has half the resolution"],
         ),
         (
             "  regions:",
             "  edge: {autoscaling: {enabled: no}}\n  regions:",
-            &["f.yaml:10:33: spec.edge.autoscaling.enabled: expected true or false, found the text `no`"],
+            &["f.yaml:9:33: spec.edge.autoscaling.enabled: expected true or false, found the text `no`"],
         ),
         (
             "      ladder:",
             "      dvrWindow: 2 minutes\n      ladder:",
             &[
-                "f.yaml:8:18: spec.channels[0].dvrWindow: `2 minutes` is not a duration; write for example `90s`, `1m30s` or `500ms`",
+                "f.yaml:7:18: spec.channels[0].dvrWindow: `2 minutes` is not a duration; write for example `90s`, `1m30s` or `500ms`",
             ],
         ),
         (
             "      ladder:",
             "      dvrWindow: 4s\n      ladder:",
             &[
-                "f.yaml:8:18: spec.channels[0].dvrWindow: dvrWindow must hold at least 4 segments: players start 3 behind the live edge",
+                "f.yaml:7:18: spec.channels[0].dvrWindow: dvrWindow must hold at least 4 segments: players start 3 behind the live edge",
             ],
         ),
         (
             "      ladder:",
             "      input: {url: a, testPattern: {}}\n      ladder:",
-            &["f.yaml:8:14: spec.channels[0].input: state only one of: testPattern, url"],
+            &["f.yaml:7:14: spec.channels[0].input: state only one of: testPattern, url"],
         ),
         (
             "name: cinema",
             "name: Cinema",
             &[
-                "f.yaml:4:9: metadata.name: the name must be a DNS label that begins with a letter: it begins the names of Services",
+                "f.yaml:3:18: metadata.name: the name must be a DNS label that begins with a letter: it begins the names of Services",
             ],
         ),
         (
-            "  name: cinema",
-            "  nam: cinema",
+            "{name: cinema",
+            "{nam: cinema",
             &[
-                "f.yaml:4:3: metadata.name: required, and not stated",
-                "f.yaml:4:3: metadata.nam: unknown field; did you mean `name`?",
+                "f.yaml:3:11: metadata.name: required, and not stated",
+                "f.yaml:3:12: metadata.nam: unknown field; did you mean `name`?",
             ],
         ),
         (
@@ -212,7 +198,7 @@ fn all_mistakes_come_at_once_in_the_order_of_the_file() {
         .replace("name: us", "name: eu")
         .replace("weight: 35", "weight: 1001");
     let found = lines(&text);
-    let starts = ["f.yaml:9:29: ", "f.yaml:12:7: ", "f.yaml:13:13: ", "f.yaml:14:15: "];
+    let starts = ["f.yaml:8:29: ", "f.yaml:11:7: ", "f.yaml:12:13: ", "f.yaml:13:15: "];
     assert_eq!(found.len(), starts.len(), "{found:#?}");
     assert!(
         found.iter().zip(starts).all(|(line, start)| line.starts_with(start)),
@@ -227,23 +213,23 @@ fn several_documents() {
         (PREMIERE.to_owned(), "f.yaml:1:1: the file has no StreamingPlatform"),
         (
             format!("{PLATFORM}---\n{PLATFORM}"),
-            "f.yaml:16:1: the file has a platform already",
+            "f.yaml:15:1: the file has a platform already",
         ),
         (
             format!("{PLATFORM}---\n{}", PREMIERE.replace("cinema", "theatre")),
-            "f.yaml:19:18: spec.platform: there is no platform `theatre` in this file",
+            "f.yaml:18:18: spec.platform: there is no platform `theatre` in this file",
         ),
         (
             format!("{PLATFORM}---\n{PREMIERE}---\n{PREMIERE}"),
-            "f.yaml:23:18: metadata.name: the same kind and name as the document on line 16",
+            "f.yaml:22:18: metadata.name: the same kind and name as the document on line 15",
         ),
         (
             format!("{PLATFORM}---\n{}", PREMIERE.replace("19:00", "nine")),
-            "f.yaml:19:33: spec.start: `2027-03-05Tnine:00Z` is not a point in time",
+            "f.yaml:18:33: spec.start: `2027-03-05Tnine:00Z` is not a point in time",
         ),
         (
             format!("{PLATFORM}---\n{}", PREMIERE.replace("expected", "ramp: 4h, expected")),
-            "f.yaml:19:61: spec.ramp: ramp must not be longer than duration",
+            "f.yaml:18:61: spec.ramp: ramp must not be longer than duration",
         ),
     ] {
         let error = file(&text).unwrap_err();

@@ -288,7 +288,6 @@ async fn an_undo_goes_on_until_its_deadline_while_the_api_fails() {
     }
 }
 
-/// The API server has the object of `late` only after 15 s; that of the others it never had. Gives how long each undo took.
 fn entry(id: u32, name: &str, stage: super::Stage) -> super::Entry {
     super::Entry {
         id,
@@ -303,6 +302,7 @@ fn entry(id: u32, name: &str, stage: super::Stage) -> super::Entry {
     }
 }
 
+/// The API server has the object of `late` only after 15 s; that of the others it never had.
 #[tokio::test(start_paused = true)]
 async fn what_may_still_come_is_looked_for_and_the_others_do_not_wait_for_it() {
     let began = Instant::now();

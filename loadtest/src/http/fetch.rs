@@ -265,8 +265,7 @@ async fn exchange(
     access: &Access,
     course: &mut Course,
 ) -> Result<(Head, Response), HttpError> {
-    let started = Instant::now();
-    (course.started, course.first_byte) = (started, None);
+    (course.started, course.first_byte) = (Instant::now(), None);
     let mut connection = slot
         .take()
         .filter(|connection| connection.authority.serves(&request.url));
@@ -276,24 +275,22 @@ async fn exchange(
         let mut open = match connection.take() {
             Some(open) => open,
             // Boxed, as it is rare: its room would be in every request that is on its way.
-            None => Box::pin(connect(&request.url, access, started + limit)).await?,
+            None => Box::pin(connect(&request.url, access, course.started + limit)).await?,
         };
-        let mut transfer = Transfer {
+        let transfer = Transfer {
             request,
             access,
-            started,
             reused,
-            received: false,
         };
         match transfer.run(&mut open, course).await {
             Ok((head, response)) => {
-                if transfer.reusable(&head) {
+                if head.keep_alive {
                     *slot = Some(open);
                 }
                 return Ok((head, response));
             }
             // The server closed an idle connection just as we used it: not its fault, and nothing was answered.
-            Err(HttpError::Closed(_)) if reused && !transfer.received => {}
+            Err(HttpError::Closed(_)) if reused && course.first_byte.is_none() => {}
             Err(error) => return Err(error),
         }
     }
@@ -328,25 +325,18 @@ async fn connect(url: &Url, access: &Access, deadline: Instant) -> Result<Connec
     Ok(Connection { stream, authority })
 }
 
-/// The state of one exchange on one connection.
+/// One exchange on one connection.
 struct Transfer<'a> {
     request: &'a Request,
     access: &'a Access,
-    started: Instant,
     reused: bool,
-    /// Whether any byte came.
-    received: bool,
 }
 
 impl Transfer<'_> {
-    fn reusable(&self, head: &Head) -> bool {
-        head.keep_alive && self.received
-    }
-
-    async fn run(&mut self, open: &mut Connection, course: &mut Course) -> Result<(Head, Response), HttpError> {
+    async fn run(&self, open: &mut Connection, course: &mut Course) -> Result<(Head, Response), HttpError> {
         let limits = self.request.deadlines;
-        let total = self.started + limits.total;
-        let mut deadline = (self.started + limits.first_byte).min(total);
+        let total = course.started + limits.total;
+        let mut deadline = (course.started + limits.first_byte).min(total);
         if !self.access.rtt().is_zero() {
             tokio::time::sleep(self.access.rtt()).await;
         }
@@ -384,7 +374,6 @@ impl Transfer<'_> {
             let now = Instant::now();
             if count > 0 && course.first_byte.is_none() {
                 course.first_byte = Some(now);
-                self.received = true;
             }
             let outcome = if count == 0 { incoming.close() } else { incoming.check() };
             if let Err(error) = outcome {
@@ -398,7 +387,7 @@ impl Transfer<'_> {
                 progress.note(Transferred {
                     bytes: course.bytes + incoming.bytes(),
                     length: incoming.length(),
-                    first_byte: course.first_byte.map(|at| at.saturating_duration_since(self.started)),
+                    first_byte: course.first_byte.map(|at| at.saturating_duration_since(course.started)),
                 });
             }
             if course.first_byte.is_some() {
@@ -413,8 +402,8 @@ impl Transfer<'_> {
             status: head.status,
             first_byte: first_byte.saturating_duration_since(self.request.due),
             total: now.saturating_duration_since(self.request.due),
-            network_first_byte: first_byte.saturating_duration_since(self.started),
-            network_total: now.saturating_duration_since(self.started),
+            network_first_byte: first_byte.saturating_duration_since(course.started),
+            network_total: now.saturating_duration_since(course.started),
             bytes: course.bytes,
             body,
             cache: head.cache,

@@ -310,7 +310,7 @@ async fn a_paused_delay_is_lifted_and_comes_back() {
         get(&link, "/").await.unwrap();
         start.elapsed() >= Duration::from_millis(300)
     };
-    eventually("a quick answer before the fault", async || !slow().await).await;
+    assert!(!slow().await, "before the fault");
     let delay = json!({"latency": "150ms"});
     network_chaos(
         &cluster,
@@ -329,7 +329,7 @@ async fn a_paused_delay_is_lifted_and_comes_back() {
         recovered(Some(&api.get("slow").await.unwrap()))
     })
     .await;
-    eventually("a quick answer while paused", async || !slow().await).await;
+    assert!(!slow().await, "paused");
     api.patch("slow", &PatchParams::default(), &pause("false"))
         .await
         .unwrap();
@@ -373,7 +373,7 @@ async fn the_egress_annotation_slows_its_pod_only() {
         assert_eq!(get(&link, "/big").await.unwrap().len(), BIG);
         took.insert(name, start.elapsed().as_secs_f64());
     }
-    assert!((1.0..5.0).contains(&took["thin"]), "{took:?}");
+    assert!((1.0..2.5).contains(&took["thin"]), "{took:?}");
     assert!(took["wide"] < took["thin"] / 2.0, "{took:?}");
     cluster.stop().await;
 }

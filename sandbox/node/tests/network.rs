@@ -308,10 +308,9 @@ async fn the_egress_annotation_limits_the_sum_and_shares_it_fairly() {
     let start = Instant::now();
     let (one, two) = tokio::join!(download(&host), download(&host));
     let took = start.elapsed().as_secs_f64();
-    assert!((0.85..3.0).contains(&took), "1 MB at 1 MB/s took {took}");
+    assert!((0.85..1.6).contains(&took), "1 MB at 1 MB/s took {took}");
     let apart = one.1.abs_diff(two.1);
-    // One after the other would be half of the time.
-    assert!(apart.as_secs_f64() < took * 0.35, "unfair by {apart:?} of {took}");
+    assert!(apart < Duration::from_millis(200), "unfair by {apart:?}");
 }
 
 #[tokio::test]

@@ -176,7 +176,8 @@ async fn probes_decide_readiness_and_life() {
     let container = json!({
         "volumeMounts": [{"name": "d", "mountPath": "/d"}],
         "readinessProbe": exec("/d/ready"),
-        "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/d/dead"]}, "periodSeconds": 1, "failureThreshold": 1},
+        // Not before the container has taken away what it died of.
+        "livenessProbe": {"exec": {"command": ["test", "!", "-e", "/d/dead"]}, "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 1},
     });
     let script = "if [ -e /d/dead ]; then rm /d/dead; touch /d/ready; else sleep 1; touch /d/dead; fi; exec sleep 1000";
     cluster.pod("probed", script, container, volumes, json!({})).await;
@@ -185,7 +186,7 @@ async fn probes_decide_readiness_and_life() {
         .await;
     assert!(!ready(&pod), "not ready before its probe says so");
     let pod = cluster
-        .until("probed", "restarted and ready", |pod| restarts(pod) >= 1 && ready(pod))
+        .until("probed", "restarted and ready", |pod| restarts(pod) == 1 && ready(pod))
         .await;
     assert!(
         pod.status.unwrap().container_statuses.unwrap()[0]

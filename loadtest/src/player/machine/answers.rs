@@ -50,10 +50,8 @@ impl Player {
                 Ok(playlist) => self.on_playlist(kind, playlist, answer.url, begun),
                 Err(_) => self.failed(&purpose, ErrorKind::Malformed, None),
             },
-            Purpose::Init { kind, init } => {
-                let wanted = |track: &&mut Track| track.init.as_ref().is_some_and(|wanted| wanted.is(&init));
-                let early = self.track(kind).filter(wanted).and_then(|track| track.early.take());
-                if let Some(early) = early {
+            Purpose::Init(kind) => {
+                if let Some(early) = self.track(kind).and_then(|track| track.early.take()) {
                     self.append(kind, early.0, early.1);
                 }
             }
@@ -77,7 +75,7 @@ impl Player {
 
     /// A segment is there: into the buffer, if its initialisation section is there too, without which no decoder can use it.
     fn append(&mut self, kind: TrackKind, sequence: u64, duration: Duration) {
-        let waits = self.awaits_init(kind);
+        let waits = self.outstanding.iter().any(|(_, purpose)| purpose.is_init_of(kind));
         let Some(track) = self.track(kind) else { return };
         if waits {
             track.segment.inflight = None;
@@ -96,18 +94,6 @@ impl Player {
             }
         }
         self.try_play();
-    }
-
-    /// Whether the initialisation section of what is played is on its way.
-    fn awaits_init(&self, kind: TrackKind) -> bool {
-        let track = match kind {
-            TrackKind::Video => self.video.as_ref(),
-            TrackKind::Audio => self.audio.as_ref(),
-        };
-        track.and_then(|track| track.init.as_ref()).is_some_and(|wanted| {
-            let is_it = |purpose: &Purpose| matches!(purpose, Purpose::Init { kind: of, init } if *of == kind && init.is(wanted));
-            self.outstanding.iter().any(|(_, purpose)| is_it(purpose))
-        })
     }
 
     pub(super) fn on_failed(&mut self, id: FetchId, failure: Failure) {

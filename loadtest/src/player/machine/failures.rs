@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Player, Purpose, Stage};
 use crate::player::job::{AfterFailure, backoff};
-use crate::player::track::{Track, TrackKind};
+use crate::player::track::TrackKind;
 use crate::player::{Action, FetchId, ServiceEndpoint, services};
 use crate::telemetry::{ErrorKind, PathwaySwitchReason, RequestClass, SessionEvent};
 
@@ -43,17 +43,14 @@ impl Player {
                 self.heartbeat.at = Some(self.now + wait);
             }
             Purpose::Playlist { kind: track, .. } => self.media_failed(*track, true, kind, status),
-            Purpose::Init { kind: track, init } => {
-                // Unless it was for what is no longer played.
-                let wanted = |track: &&mut Track| track.init.as_ref().is_some_and(|wanted| wanted.is(init));
-                if let Some(wanted) = self.track(*track).filter(wanted) {
-                    (wanted.init, wanted.early) = (None, None);
-                    // Its segment is of no use without it.
-                    if let Some(useless) = wanted.segment.inflight {
-                        self.cancel(useless);
-                    }
-                    self.media_failed(*track, false, kind, status);
+            Purpose::Init(track) => {
+                let Some(wanted) = self.track(*track) else { return };
+                (wanted.init, wanted.early) = (None, None);
+                // Its segment is of no use without it.
+                if let Some(useless) = wanted.segment.inflight {
+                    self.cancel(useless);
                 }
+                self.media_failed(*track, false, kind, status);
             }
             Purpose::Segment { kind: track, .. } => self.media_failed(*track, false, kind, status),
         }
@@ -154,13 +151,11 @@ impl Player {
             let playlist = track.playlist.restart(at);
             let segment = track.segment.restart(at);
             track.segment.at = None;
-            for id in [playlist, segment].into_iter().flatten() {
+            let init = self.outstanding.iter().find(|(_, purpose)| purpose.is_init_of(kind));
+            let init = init.map(|(id, _)| *id);
+            for id in [playlist, segment, init].into_iter().flatten() {
                 self.cancel(id);
             }
-        }
-        let init = |(id, purpose): &(FetchId, Purpose)| matches!(purpose, Purpose::Init { .. }).then_some(*id);
-        for id in self.outstanding.iter().filter_map(init).collect::<Vec<_>>() {
-            self.cancel(id);
         }
         self.switched_at = Some(self.now);
         self.end.pathway_switches += 1;

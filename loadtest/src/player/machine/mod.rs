@@ -6,6 +6,8 @@ mod answers;
 mod failures;
 mod requests;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use url::Url;
 
-use super::init::Init;
 use super::job::Job;
 use super::playlist::{Multivariant, Pathway, Rung};
 use super::steering::Pathways;
@@ -57,10 +58,8 @@ enum Purpose {
         kind: TrackKind,
         begun: Duration,
     },
-    Init {
-        kind: TrackKind,
-        init: Init,
-    },
+    /// Of what the track plays: at most one, the last that was asked for.
+    Init(TrackKind),
     Segment {
         kind: TrackKind,
         sequence: u64,
@@ -70,6 +69,10 @@ enum Purpose {
 }
 
 impl Purpose {
+    fn is_init_of(&self, kind: TrackKind) -> bool {
+        matches!(self, Self::Init(of) if *of == kind)
+    }
+
     fn class(&self) -> RequestClass {
         match self {
             Self::Startup(Stage::Entitlement) => RequestClass::Entitlement,
@@ -78,7 +81,7 @@ impl Purpose {
             Self::Steering => RequestClass::Steering,
             Self::Heartbeat => RequestClass::Heartbeat,
             Self::Playlist { .. } => RequestClass::Playlist,
-            Self::Init { .. } => RequestClass::Init,
+            Self::Init(_) => RequestClass::Init,
             Self::Segment {
                 kind: TrackKind::Video, ..
             } => RequestClass::Segment,

@@ -127,20 +127,9 @@ impl Player {
         let due = due.max(self.due).min(now);
         if let Some((init, url)) = self.track(kind).and_then(|track| track.next_init()) {
             // Nobody waits for the one of another rung any more, which may finish.
-            self.outstanding
-                .retain(|(_, purpose)| !matches!(purpose, Purpose::Init { kind: of, .. } if *of == kind));
+            self.outstanding.retain(|(_, purpose)| !purpose.is_init_of(kind));
             // Beside its first segment, not before it.
-            self.fetch(
-                Purpose::Init {
-                    kind,
-                    init: init.clone(),
-                },
-                url,
-                due,
-                limits,
-                0,
-                None,
-            );
+            self.fetch(Purpose::Init(kind), url, due, limits, 0, None);
             if let Some(track) = self.track(kind) {
                 track.init = Some(init);
             }

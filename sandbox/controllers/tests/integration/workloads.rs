@@ -103,10 +103,8 @@ async fn a_bad_image_stalls_and_the_old_pods_stay() {
         (condition(&cluster.get("web").await, "Progressing")? == late).then_some(())
     })
     .await;
-    until("one is unavailable, and one on top", || async {
-        (cluster.ready("web").await.len() == 3 && cluster.pods("web").await.len() == 5).then_some(())
-    })
-    .await;
+    assert_eq!(cluster.ready("web").await.len(), 3, "one may be unavailable");
+    assert_eq!(cluster.pods("web").await.len(), 5, "and one on top");
     // Back to the good image: the same set again, under a new revision.
     cluster
         .patch::<Deployment>("web", json!({ "spec": { "template": template("web", "good") } }))
